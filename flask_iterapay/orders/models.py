@@ -5,7 +5,7 @@ the ledger; nothing here does I/O or decides anything. The decisions are in ``li
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -26,6 +26,7 @@ __all__ = [
     "Order",
     "OrderEvent",
     "OrderStatus",
+    "Policy",
     "Settlement",
     "Snapshot",
 ]
@@ -116,6 +117,20 @@ class EventState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the merchant chose about risk and patience. Every duration is in seconds.
+
+    ``is_aml_required`` is ``AML="require"``: without the gateway's word that money passed AML, an order is not paid.
+    """
+
+    is_aml_required: bool = True
+    aml_wait_seconds: int = 1800
+    accept_late_seconds: int = 3600
+    sync_seconds: int = 15
+    watch_seconds: int = 7 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """An invoice and its transactions as read from the API under one claim.
 
@@ -156,13 +171,15 @@ class Intent:
     """An invoice that is being made: saved before the gateway is asked, so that nobody asks twice.
 
     ``ref`` is random and travels in the invoice's description. After ``expires_at`` whoever made it is taken for
-    dead, and its invoice, if one came to be, is an orphan whose address nobody was ever given.
+    dead, and its invoice, if one came to be, is an orphan whose address nobody was ever given; then the invoice that
+    was current before is current again.
     """
 
     ref: str
     method: PaymentMethod
     amount: Decimal
     expires_at: datetime
+    superseded_invoice_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +227,8 @@ class Order:
 
     ``amount`` is in ``currency`` (USD). At most one invoice is current; all stay watched. ``changed_at`` is the last
     change that a customer can see, ``read_at`` the last time the gateway was read, ``unreachable_since`` when reading
-    it began to fail. ``version`` is the store's and belongs to the compare-and-set.
+    it began to fail. ``paid_invoice_id`` is the invoice that paid the order, ``None`` where a person accepted it.
+    ``version`` is the store's and belongs to the compare-and-set.
     """
 
     order_id: str
@@ -232,6 +250,7 @@ class Order:
     next_check_at: datetime | None = None
     read_at: datetime | None = None
     unreachable_since: datetime | None = None
+    paid_invoice_id: str | None = None
     anomalies: tuple[Anomaly, ...] = ()
     events: tuple[OrderEvent, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
@@ -243,29 +262,32 @@ class Order:
         return next((record for record in self.invoices if record.invoice_id == self.current_invoice_id), None)
 
     @property
-    def due_at(self) -> datetime | None:
-        """When somebody must look at this order again: the next check or an open event's next attempt.
-
-        While a claim or an intent is held, the check waits for it to expire.
-        """
+    def due_check_at(self) -> datetime | None:
+        """When the gateway may be read again. While a claim or an intent is held, that waits for it to expire."""
         held_until = [held.expires_at for held in (self.claim, self.intent) if held]
-        check_at = max(held_until) if held_until else self.next_check_at
-        times = [
-            check_at,
-            *(event.next_attempt_at for event in self.events if event.state is EventState.OPEN),
-        ]
-        return min((time for time in times if time is not None), default=None)
+        return max(held_until) if held_until else self.next_check_at
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When somebody must look at this order: the next check or an open event's next attempt, if that is sooner."""
+        attempts = (event.next_attempt_at for event in self.events if event.state is EventState.OPEN)
+        return min((time for time in (self.due_check_at, *attempts) if time is not None), default=None)
 
     @property
     def has_money(self) -> bool:
         """Whether any transfer, even a failed one, was ever seen on an invoice of this order."""
         return any(record.snapshot and record.snapshot.transactions for record in self.invoices)
 
-    def with_invoice(self, record: InvoiceRecord) -> "tuple[InvoiceRecord, ...]":
-        """All invoices, with ``record`` in the place of the one that has its id."""
-        return tuple(record if other.invoice_id == record.invoice_id else other for other in self.invoices)
-
     @property
-    def paid_event_key(self) -> str:
-        """The key of this order's only ``order.paid`` event."""
-        return f"{EventName.PAID}:{self.order_id}"
+    def is_locked(self) -> bool:
+        """Whether money is, or may be, on its way, so that amount and method stay as they are."""
+        return self.has_money or self.status in (OrderStatus.CONFIRMING, OrderStatus.ON_HOLD)
+
+    def with_event(self, event: OrderEvent) -> "Order":
+        """This order with ``event`` in the place of the one that has its key."""
+        return replace(self, events=tuple(event if other.key == event.key else other for other in self.events))
+
+    def with_invoice(self, record: InvoiceRecord) -> "Order":
+        """This order with ``record`` in the place of the invoice that has its id."""
+        invoices = (record if other.invoice_id == record.invoice_id else other for other in self.invoices)
+        return replace(self, invoices=tuple(invoices))

@@ -1,0 +1,380 @@
+"""The one object that a shop holds: it wires the parts together for each app and is the way in for everything."""
+
+import contextvars
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, after_this_request, current_app, has_request_context
+
+from .config import Settings
+from .errors import ConfigurationError, InvalidOrderError, IteraPayError
+from .orders.dispatch import Dispatcher, Handler
+from .orders.ledger import Ledger
+from .orders.models import Clock, EventName, EventState, Order, OrderEvent, Policy
+from .orders.service import OrderService, ReconcileReport
+from .orders.stores.base import OrderStore
+from .web.blueprint import create_blueprint
+from .web.state import EXTENSION_KEY, IteraPayState, current_iterapay
+from .web.tokens import TokenSigner
+from .web.urls import is_allowed_return_url, path_for, path_from_root
+from .web.webhook import create_webhook_blueprint
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+    from .gateway.client import GatewayClient
+
+__all__ = ["IteraPay"]
+
+HandlerFunction = TypeVar("HandlerFunction", bound=Callable[[OrderEvent], object])
+
+logger = logging.getLogger("flask_iterapay")
+
+
+class IteraPay:
+    """Crypto payments through IteraPay for a Flask shop.
+
+    Make one, register handlers with ``on``, call ``init_app`` for each app, and register ``blueprint`` on it. The
+    object itself keeps nothing but the handlers; everything else belongs to an app, so one object serves many.
+
+    ``store`` is an ``OrderStore`` (default: SQL at ``ITERAPAY_DATABASE_URL``), ``client`` a ``GatewayClient``
+    (default: made from the configuration), ``clock`` returns the present as an aware UTC time. All three can be given
+    here or to ``init_app``.
+
+    Raises:
+        ConfigurationError: from ``init_app``, with every problem of the configuration in one message.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        store: OrderStore | None = None,
+        client: "GatewayClient | None" = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._defaults = (store, client, clock)
+        self._handlers: dict[EventName, list[Handler]] = {name: [] for name in EventName}
+        self._webhook = create_webhook_blueprint()
+        self.blueprint = create_blueprint()
+        """The routes; register it on every app that ``init_app`` was called for, under any prefix."""
+        self.blueprint.register_blueprint(self._webhook)
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(
+        self,
+        app: Flask,
+        *,
+        store: OrderStore | None = None,
+        client: "GatewayClient | None" = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Set up one app; raises ``ConfigurationError`` with every problem, or if it was set up before."""
+        if EXTENSION_KEY in app.extensions:
+            raise ConfigurationError("init_app was called twice for the same app")
+        default_store, default_client, default_clock = self._defaults
+        app.extensions[EXTENSION_KEY] = self._build_state(
+            app, store or default_store, client or default_client, clock or default_clock or _utc_now
+        )
+        from .cli import cli  # here, because commands are of no use before an app has them
+
+        app.cli.add_command(cli)
+        # Now for a CSRFProtect that came before us, and again at every request for one that comes after: our function
+        # then runs before its own.
+        self._exempt_webhook(app)
+        app.before_request(lambda: self._exempt_webhook(app))
+
+    def on(self, event_name: str) -> Callable[[HandlerFunction], HandlerFunction]:
+        """Register a handler: ``@iterapay.on("order.paid")``.
+
+        It is called with the ``OrderEvent`` after the change was committed and the response sent, in an app context
+        of its own and without a request; again and again until it returns, at least once, always with the same
+        ``event.key``. Register handlers at import time, so that every process has them.
+
+        Raises:
+            ConfigurationError: there is no such event, or a handler of the same name is registered for it.
+        """
+        if event_name not in list(EventName):
+            raise ConfigurationError(f"there is no event {event_name!r}; the events are {', '.join(EventName)}")
+
+        def register(function: HandlerFunction) -> HandlerFunction:
+            handler = Handler(name=f"{function.__module__}.{function.__qualname__}", call=function)
+            handlers = self._handlers[EventName(event_name)]
+            if any(other.name == handler.name for other in handlers):
+                raise ConfigurationError(f"{event_name} already has a handler {handler.name}; rename this one")
+            handlers.append(handler)
+            return function
+
+        return register
+
+    def place_order(
+        self,
+        order_id: str,
+        *,
+        amount: Decimal | str | int,
+        description: str = "",
+        currency: str = "USD",
+        return_url: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Order:
+        """Make an order, or find it again; take the amount from the server's own cart, never from the request.
+
+        ``order_id`` is 1 to 64 printable characters of the shop's choice; the customer can read it. ``amount`` is in
+        USD, over 0, with at most two decimals. The same id and amount returns the order as it stands; another amount
+        supersedes its invoices until money was seen. ``return_url`` is a path of this site, or absolute on
+        ``ITERAPAY_PUBLIC_URL`` or one of ``ITERAPAY_RETURN_ORIGINS``. ``metadata`` is kept for the shop.
+
+        Raises:
+            AmountError, InvalidOrderError: an argument is not allowed.
+            OrderLockedError, OrderPaidError, OrderCancelledError: the order no longer takes another amount.
+            StoreError: the store failed; nothing was written.
+        """
+        settings = current_iterapay.settings
+        if return_url is not None and not is_allowed_return_url(return_url, _return_origins(settings)):
+            raise InvalidOrderError(order_id, "the return URL is neither a path of this site nor on an allowed origin")
+        return current_iterapay.service.place(
+            order_id,
+            amount=amount,
+            description=description,
+            currency=currency,
+            return_url=return_url,
+            metadata=metadata,
+        )
+
+    def get_order(self, order_id: str) -> Order:
+        """Read an order as it is stored; ``OrderNotFoundError`` if there is none."""
+        return current_iterapay.service.get(order_id)
+
+    def checkout_url(self, order: Order, *, is_external: bool = False) -> str:
+        """The address of an order's payment page: a path, or with ``is_external`` an absolute URL for a mail.
+
+        Absolute URLs are built on ``ITERAPAY_PUBLIC_URL``, never on what a request says.
+
+        Raises:
+            NotInitialisedError: ``init_app`` or ``register_blueprint`` is missing.
+            ConfigurationError: an absolute URL without ``ITERAPAY_PUBLIC_URL``.
+        """
+        token = current_iterapay.tokens.sign(order.order_id)
+        app = current_app._get_current_object()  # type: ignore[attr-defined]
+        if not is_external:
+            return path_for(app, self.blueprint, "checkout", token=token)
+        if current_iterapay.settings.public_url is None:
+            raise ConfigurationError("ITERAPAY_PUBLIC_URL is needed for absolute links")
+        return current_iterapay.settings.public_url + path_from_root(app, self.blueprint, "checkout", token=token)
+
+    def cancel_order(self, order_id: str) -> Order:
+        """Cancel an order before money was seen. Money that comes later puts it on hold.
+
+        Raises:
+            OrderLockedError, OrderPaidError: money was seen; an order on hold is for ``resolve_hold``.
+        """
+        return _dispatched(current_iterapay.service.cancel(order_id))
+
+    def resolve_hold(self, order_id: str, *, is_accepted: bool, actor: str, note: str = "") -> Order:
+        """End a hold by a person's decision: take the money as payment, or cancel the order.
+
+        ``actor`` and ``note`` are kept in the order's history. ``OrderNotOnHoldError`` if it is not on hold.
+        """
+        return _dispatched(
+            current_iterapay.service.resolve_hold(order_id, is_accepted=is_accepted, actor=actor, note=note)
+        )
+
+    def sync(self, order_id: str) -> Order:
+        """Read the gateway for an order now and return the order as it stands then.
+
+        Raises:
+            GatewayError: the gateway could not be read; the order keeps its state and stays due.
+        """
+        return _dispatched(current_iterapay.service.sync(order_id))
+
+    def reconcile(self, *, limit: int = 100) -> ReconcileReport:
+        """Finish what nobody finished: read orders that are due, hand open events to their handlers.
+
+        What ``flask iterapay reconcile`` runs. Needs no webhook; several may run at once.
+        """
+        return current_iterapay.service.reconcile(limit=limit)
+
+    def _exempt_webhook(self, app: Flask) -> None:
+        csrf = app.extensions.get("csrf")
+        if csrf is not None:
+            csrf.exempt(self._webhook)
+
+    def _build_state(
+        self, app: Flask, store: OrderStore | None, client: "GatewayClient | None", clock: Clock
+    ) -> IteraPayState:
+        settings = _read_settings(app, store, has_client=client is not None)
+        sandbox = self._make_sandbox(app, settings, clock) if settings.is_sandbox else None
+        client = client or _make_client(settings, sandbox)
+        store = store or _make_store(app, settings)
+        ledger = Ledger(store=store)
+        policy = Policy(
+            is_aml_required=settings.aml == "require",
+            aml_wait_seconds=settings.aml_wait_seconds,
+            accept_late_seconds=settings.accept_late_seconds,
+            sync_seconds=settings.sync_seconds,
+            watch_seconds=settings.watch_seconds,
+        )
+        dispatcher = Dispatcher(
+            ledger=ledger,
+            clock=clock,
+            handlers_for=lambda name: self._handlers[name],
+            run=lambda handler, event: _run_handler(app, handler, event),
+        )
+        service = OrderService(
+            ledger=ledger,
+            gateway=client,
+            dispatcher=dispatcher,
+            clock=clock,
+            policy=policy,
+            make_token=lambda: secrets.token_hex(8),
+            methods=settings.methods,
+        )
+        return IteraPayState(
+            settings=settings,
+            service=service,
+            client=client,
+            store=store,
+            tokens=TokenSigner(_secret_keys(app)),
+            clock=clock,
+            dispatch_later=lambda order: _dispatch_later(service, order),
+            webhook_path=lambda: path_from_root(app, self.blueprint, "webhook.receive"),
+            sandbox=sandbox,
+        )
+
+    def _make_sandbox(self, app: Flask, settings: Settings, clock: Clock) -> "WSGIApplication":
+        from .sandbox.app import create_sandbox_app  # only where the sandbox is switched on
+
+        def deliver(url: str, headers: Mapping[str, str], body: bytes) -> int:
+            # In process the sandbox knows one shop: the one it lives in, whatever URL is registered.
+            from werkzeug.test import EnvironBuilder, run_wsgi_app
+
+            path = path_from_root(app, self.blueprint, "webhook.receive")
+            builder = EnvironBuilder(
+                path, settings.public_url or "http://localhost", method="POST", headers=list(headers.items()), data=body
+            )
+            status = run_wsgi_app(app.wsgi_app, builder.get_environ(), buffered=True)[1]
+            return int(status.split(" ", 1)[0])
+
+        return create_sandbox_app(
+            path=_instance_file(app, "iterapay-sandbox.sqlite3"),
+            merchant_id=settings.merchant_id,
+            api_key=settings.api_key,
+            webhook_secret=settings.webhook_secrets[0],
+            clock=clock,
+            deliver=deliver,
+        )
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _read_settings(app: Flask, store: OrderStore | None, *, has_client: bool) -> Settings:
+    """Read the configuration; raise one error with everything that is wrong, ours and Flask's."""
+    is_development = app.debug or app.testing
+    problems: list[str] = []
+    if not app.secret_key:
+        problems.append("SECRET_KEY is not set; it signs payment pages and forms")
+    if store is not None and not store.is_durable and not is_development:
+        problems.append("the memory store loses every order at a restart: set ITERAPAY_DATABASE_URL instead")
+    try:
+        settings = Settings.from_config(
+            app.config, is_development=is_development, has_store=store is not None, has_client=has_client
+        )
+    except ConfigurationError as error:
+        raise ConfigurationError([*error.problems, *problems]) from None
+    if problems:
+        raise ConfigurationError(problems)
+    return settings
+
+
+# httpx, SQLAlchemy and the sandbox are imported where they are first needed: together they would double the time that
+# importing this package takes, and an app that brings its own store or client never pays for them.
+
+
+def _make_client(settings: Settings, sandbox: "WSGIApplication | None") -> "GatewayClient":
+    from .gateway.client import GatewayClient
+
+    transport = None
+    if sandbox is not None:
+        from .sandbox.transport import SandboxTransport
+
+        transport = SandboxTransport(sandbox)
+    return GatewayClient(
+        base_url=settings.base_url,
+        merchant_id=settings.merchant_id,
+        api_key=settings.api_key,
+        auth=settings.auth,
+        transport=transport,
+    )
+
+
+def _make_store(app: Flask, settings: Settings) -> OrderStore:
+    from .orders.stores.sqlalchemy import SQLAlchemyStore
+
+    if settings.database_url is not None:
+        return SQLAlchemyStore(settings.database_url)
+    # Settings leaves the URL out only in development and in the sandbox, where a file that comes and goes will do.
+    return SQLAlchemyStore(f"sqlite:///{_instance_file(app, 'iterapay.sqlite3')}", create_tables=True)
+
+
+def _instance_file(app: Flask, name: str) -> Path:
+    folder = Path(app.instance_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / name
+
+
+def _secret_keys(app: Flask) -> list[str | bytes]:
+    """Oldest first: the last one signs, all of them verify."""
+    newest = [app.secret_key] if app.secret_key else []
+    return [*(app.config.get("SECRET_KEY_FALLBACKS") or ()), *newest]
+
+
+def _return_origins(settings: Settings) -> list[str]:
+    if settings.public_url is None:
+        return list(settings.return_origins)
+    parts = urlsplit(settings.public_url)
+    return [*settings.return_origins, f"{parts.scheme}://{parts.netloc}"]
+
+
+def _run_handler(app: Flask, handler: Handler, event: OrderEvent) -> None:
+    """Call a handler in an empty context with an app context of its own, so that it shares nobody's session."""
+
+    def call() -> None:
+        with app.app_context():
+            handler.call(event)
+
+    contextvars.Context().run(call)
+
+
+def _dispatched(order: Order) -> Order:
+    current_iterapay.dispatch_later(order)
+    return order
+
+
+def _dispatch_later(service: OrderService, order: Order) -> None:
+    if all(event.state is not EventState.OPEN for event in order.events):
+        return
+    if not has_request_context():
+        _dispatch(service, order.order_id)
+        return
+
+    @after_this_request
+    def when_sent(response: Response) -> Response:
+        response.call_on_close(lambda: _dispatch(service, order.order_id))
+        return response
+
+
+def _dispatch(service: OrderService, order_id: str) -> None:
+    try:
+        service.dispatch(order_id)
+    except IteraPayError:
+        # The response is out and the change is saved; the event stays open, and reconcile hands it out.
+        logger.exception("the events of order %r could not be handed out now", order_id)

@@ -1,0 +1,124 @@
+"""Telling the shop: each open event goes to its handlers until all of them have succeeded.
+
+At least once, never before the commit, always under the same ``event.key``. An event is leased by moving its next
+attempt forward, with the same compare-and-set as everything else, so two workers do not run it at the same time, and
+one that dies leaves it to the next.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from .ledger import Ledger
+from .models import Clock, EventName, EventState, Order, OrderEvent
+
+__all__ = ["Dispatcher", "Handler"]
+
+MAX_ATTEMPTS = 12
+_LEASE_SECONDS = 600
+_FIRST_PAUSE_SECONDS = 10
+_LONGEST_PAUSE_SECONDS = 6 * 3600
+
+logger = logging.getLogger("flask_iterapay")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler:
+    """A shop's function for one kind of event. ``name`` tells the handlers of an event apart over restarts."""
+
+    name: str
+    call: Callable[[OrderEvent], object]
+
+
+class Dispatcher:
+    """Runs handlers for the open events of an order.
+
+    ``handlers_for`` returns the handlers of an event name; ``run`` calls one of them in whatever surroundings the
+    shop needs and lets its exception through.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        clock: Clock,
+        handlers_for: Callable[[EventName], Sequence[Handler]],
+        run: Callable[[Handler, OrderEvent], object],
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._handlers_for = handlers_for
+        self._run = run
+
+    def dispatch(self, order_id: str) -> int:
+        """Run the handlers of every event whose time has come; return how many events were handed out.
+
+        A handler's exception is logged and never escapes.
+        """
+        count = 0
+        while event := self._lease(order_id):
+            self._conclude(event, self._run_handlers(event))
+            count += 1
+        return count
+
+    def _lease(self, order_id: str) -> OrderEvent | None:
+        """Take the first due event, or ``None``. A lost race means that another worker took it: look again."""
+        while event := self._first_due(order := self._ledger.get(order_id)):
+            lease_until = self._clock() + timedelta(seconds=_LEASE_SECONDS)
+            leased = replace(event, attempts=event.attempts + 1, next_attempt_at=lease_until)
+            if self._ledger.save(order.with_event(leased)):
+                return leased
+        return None
+
+    def _first_due(self, order: Order) -> OrderEvent | None:
+        now = self._clock()
+        return next(
+            (
+                event
+                for event in order.events
+                if event.state is EventState.OPEN and event.next_attempt_at is not None and event.next_attempt_at <= now
+            ),
+            None,
+        )
+
+    def _run_handlers(self, event: OrderEvent) -> frozenset[str]:
+        """Run the handlers that have not succeeded yet; return the names of all that have."""
+        done = set(event.done_by)
+        for handler in self._handlers_for(event.name):
+            if handler.name in done:
+                continue
+            try:
+                self._run(handler, event)
+            except Exception:
+                logger.exception("handler %s failed on %s, attempt %d", handler.name, event.key, event.attempts)
+            else:
+                done.add(handler.name)
+        return frozenset(done)
+
+    def _conclude(self, leased: OrderEvent, done_by: frozenset[str]) -> None:
+        names = {handler.name for handler in self._handlers_for(leased.name)}
+
+        def compute(order: Order) -> Order:
+            event = next(event for event in order.events if event.key == leased.key)
+            # Another worker may have taken the event after a lease ran out; what either of them did stays done.
+            event = replace(event, done_by=event.done_by | done_by)
+            return order.with_event(self._after_attempt(event, names))
+
+        self._ledger.change(leased.order_id, compute)
+
+    def _after_attempt(self, event: OrderEvent, names: set[str]) -> OrderEvent:
+        if not names and event.name is EventName.PAID:
+            logger.error("%s: the shop registered no handler for %s", event.key, event.name)
+            return replace(event, state=EventState.UNHANDLED, next_attempt_at=None)
+        if names <= event.done_by:
+            return replace(event, state=EventState.DONE, next_attempt_at=None)
+        if event.attempts >= MAX_ATTEMPTS:
+            logger.error("%s failed for good after %d attempts", event.key, event.attempts)
+            return replace(event, state=EventState.FAILED, next_attempt_at=None)
+        return replace(event, next_attempt_at=self._clock() + timedelta(seconds=_pause_seconds(event.attempts)))
+
+
+def _pause_seconds(attempts: int) -> int:
+    pause: int = _FIRST_PAUSE_SECONDS * 3 ** (attempts - 1)
+    return min(pause, _LONGEST_PAUSE_SECONDS)

@@ -1,0 +1,93 @@
+"""Orders in a store: read, compute, save, and read again when somebody else was faster.
+
+This is the one mechanism that makes concurrent changes safe (architecture section 5). Everything that changes an order
+goes through ``change`` or ``save``; both compare the version that was read with the one that is stored.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from ..errors import OrderNotFoundError, StoreUnavailableError
+from .codec import format_order, parse_order
+from .models import Order
+from .stores.base import OrderStore, Record
+
+__all__ = ["Ledger"]
+
+_PREFIX = "order:"
+_ATTEMPTS = 50
+
+
+class Ledger:
+    """The shop's orders, kept as versioned records in any ``OrderStore``."""
+
+    def __init__(self, *, store: OrderStore) -> None:
+        self._store = store
+
+    def get(self, order_id: str) -> Order:
+        """Read an order.
+
+        Raises:
+            OrderNotFoundError: there is none.
+            StoreError: the store failed.
+        """
+        record = self._store.get(_PREFIX + order_id)
+        if record is None:
+            raise OrderNotFoundError(order_id, "there is no such order")
+        return _order(record)
+
+    def get_by_invoice(self, invoice_id: str) -> Order | None:
+        """Read the order that owns an invoice, if it is one of ours."""
+        record = self._store.get_by_ref(invoice_id)
+        return None if record is None else _order(record)
+
+    def add(self, order: Order) -> Order:
+        """Write a new order; ``RecordExistsError`` if its id is in use."""
+        order = replace(order, version=1)
+        self._store.add(_record(order))
+        return order
+
+    def save(self, order: Order) -> Order | None:
+        """Write an order if nobody has since it was read; ``None`` if somebody was faster."""
+        saved = replace(order, version=order.version + 1)
+        return saved if self._store.save(_record(saved), expected_version=order.version) else None
+
+    def change(self, order_id: str, compute: Callable[[Order], Order]) -> Order:
+        """Apply ``compute`` to the newest order and save the result; compute again on every lost race.
+
+        ``compute`` must be free of side effects. If it returns its argument nothing is written. What it raises
+        passes through.
+
+        Raises:
+            StoreUnavailableError: every one of the bounded attempts lost its race.
+        """
+        for _ in range(_ATTEMPTS):
+            order = self.get(order_id)
+            changed = compute(order)
+            if changed is order:
+                return order
+            saved = self.save(changed)
+            if saved is not None:
+                return saved
+        raise StoreUnavailableError(f"order {order_id!r} changed under each of {_ATTEMPTS} attempts to save it")
+
+    def due(self, now: datetime, limit: int) -> list[Order]:
+        """The orders whose time has come, longest overdue first."""
+        return [_order(record) for record in self._store.due(now, limit) if record.key.startswith(_PREFIX)]
+
+
+def _record(order: Order) -> Record:
+    return Record(
+        key=_PREFIX + order.order_id,
+        version=order.version,
+        due_at=order.due_at,
+        refs=tuple(record.invoice_id for record in order.invoices),
+        status=order.status,
+        created_at=order.created_at,
+        body=format_order(order),
+    )
+
+
+def _order(record: Record) -> Order:
+    return parse_order(record.body, version=record.version)

@@ -1,0 +1,43 @@
+"""When an order is read again (architecture section 6): often while somebody waits, ever more rarely later."""
+
+from datetime import datetime, timedelta
+
+from .models import Order, OrderStatus, Policy
+
+__all__ = ["next_check_at", "poll_check_at", "retry_check_at"]
+
+# (age of the newest invoice in seconds, pause until the next check in seconds)
+_STEPS = ((3600, 60), (6 * 3600, 600))
+_LAST_PAUSE_SECONDS = 2 * 3600
+_POLLED = {OrderStatus.PREPARING, OrderStatus.AWAITING_PAYMENT, OrderStatus.CONFIRMING, OrderStatus.ON_HOLD}
+
+
+def next_check_at(order: Order, now: datetime, policy: Policy) -> datetime | None:
+    """The next check of an order that was just read; ``None`` when only a hint can bring news.
+
+    A paid order is watched too, for contradictions and second payments, but at the slowest pace.
+    """
+    if not order.invoices:
+        return None
+    age = (now - order.invoices[-1].created_at).total_seconds()
+    if age >= policy.watch_seconds:
+        return None
+    pause = next((pause for limit, pause in _STEPS if age < limit), _LAST_PAUSE_SECONDS)
+    if order.status is OrderStatus.PAID:
+        pause = _LAST_PAUSE_SECONDS
+    return now + timedelta(seconds=pause)
+
+
+def poll_check_at(order: Order, policy: Policy) -> datetime | None:
+    """When a page that polls may have the order read: every ``sync_seconds`` while the answer can change soon."""
+    is_held = order.claim is not None or order.intent is not None
+    if is_held or order.unreachable_since or order.read_at is None or order.status not in _POLLED:
+        return order.due_check_at
+    at = order.read_at + timedelta(seconds=policy.sync_seconds)
+    return at if order.due_check_at is None else min(at, order.due_check_at)
+
+
+def retry_check_at(order: Order, now: datetime, policy: Policy) -> datetime:
+    """The next check of an order that could not be read: later and later, up to ten minutes."""
+    failing_for = (now - order.unreachable_since).total_seconds() if order.unreachable_since else 0
+    return now + timedelta(seconds=min(max(policy.sync_seconds, failing_for), 600))

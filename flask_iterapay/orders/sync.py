@@ -1,0 +1,208 @@
+"""The only door for news: claim an order, read the gateway, settle, save.
+
+Hints, page polls, the customer's check and ``reconcile`` all come through here, so a snapshot is always taken whole
+under one claim, and never while a transaction is open.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from ..errors import BadRequestError, ForbiddenError, GatewayError, NotFoundError, UnauthorizedError
+from ..gateway.models import DepositAddress, Transaction
+from .gateway import Gateway
+from .ledger import Ledger
+from .lifecycle import pin_address, refuse_invoice, settle
+from .models import Claim, Clock, InvoiceRecord, Order, OrderStatus, Policy, Snapshot
+from .schedule import next_check_at, poll_check_at, retry_check_at
+
+__all__ = ["Synchronizer"]
+
+_CLAIM_SECONDS = 60
+_ROUNDS = 3
+
+logger = logging.getLogger("flask_iterapay")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """What one round of calls brought: snapshots, and the quote of an invoice that had no address yet."""
+
+    snapshots: tuple[Snapshot, ...]
+    deposit: DepositAddress | None = None
+    is_refused: bool = False
+
+
+class Synchronizer:
+    """Brings orders up to date with the gateway.
+
+    ``make_token`` returns a fresh random string for each claim.
+    """
+
+    def __init__(
+        self, *, ledger: Ledger, gateway: Gateway, clock: Clock, policy: Policy, make_token: Callable[[], str]
+    ) -> None:
+        self._ledger = ledger
+        self._gateway = gateway
+        self._clock = clock
+        self._policy = policy
+        self._make_token = make_token
+
+    def sync(self, order_id: str, *, is_hinted: bool = False) -> Order:
+        """Read the gateway for an order and settle it; return the order as it stands then.
+
+        If somebody else holds the claim, nothing is read here. With ``is_hinted`` the order is marked due again, so
+        that the holder, whose save then fails, reads once more.
+
+        Raises:
+            GatewayError: the gateway could not be read; the order keeps its state and stays due.
+            StoreError: the store failed.
+            OrderNotFoundError: there is no such order.
+        """
+        for _ in range(_ROUNDS):
+            token = self._make_token()
+            order = self._claim(order_id, token, is_hinted=is_hinted)
+            if order.claim is None or order.claim.token != token:
+                return order
+            try:
+                reading = self._read(order)
+            except GatewayError:
+                self._give_up(order_id, token)
+                raise
+            order, is_applied = self._apply(order, reading, token)
+            if is_applied:
+                return order
+            is_hinted = False
+        return order
+
+    def poll(self, order_id: str) -> Order:
+        """Bring an order up to date if its time has come, as a page does every few seconds.
+
+        However many polls there are, the gateway is read once an interval. Gateway errors are logged and leave their
+        mark in ``unreachable_since``; they never escape.
+        """
+        order = self._ledger.get(order_id)
+        return self._sync_if_due(order, poll_check_at(order, self._policy))
+
+    def check(self, order_id: str) -> Order:
+        """Bring an order up to date because its customer asks, unless it was read a moment ago. Errors as ``poll``."""
+        order = self._ledger.get(order_id)
+        if order.read_at is None or order.unreachable_since or order.claim:
+            return self._sync_if_due(order, order.due_check_at)
+        return self._sync_if_due(order, order.read_at + timedelta(seconds=self._policy.sync_seconds))
+
+    def receive_hint(self, invoice_id: str) -> Order | None:
+        """Act on an authentic webhook that names an invoice; ``None`` if the invoice is not ours.
+
+        A hint always leads to a read, unless the order is paid and was read a moment ago. Errors as ``sync``.
+        """
+        order = self._ledger.get_by_invoice(invoice_id)
+        if order is None:
+            return None
+        if order.status is OrderStatus.PAID and order.read_at and not order.unreachable_since:
+            fresh_until = order.read_at + timedelta(seconds=self._policy.sync_seconds)
+            if self._clock() < fresh_until:
+                return order
+        return self.sync(order.order_id, is_hinted=True)
+
+    def _sync_if_due(self, order: Order, due_at: datetime | None) -> Order:
+        if due_at is None or due_at > self._clock():
+            return order
+        try:
+            return self.sync(order.order_id)
+        except GatewayError as error:
+            logger.warning("order %r could not be refreshed: %s", order.order_id, error)
+            return self._ledger.get(order.order_id)
+
+    def _claim(self, order_id: str, token: str, *, is_hinted: bool) -> Order:
+        def compute(order: Order) -> Order:
+            now = self._clock()
+            if order.intent and order.intent.expires_at <= now:
+                order = settle(order, (), now, self._policy)
+            if not order.invoices:
+                return order
+            if order.claim and order.claim.expires_at > now:
+                return replace(order, claim=None, next_check_at=now) if is_hinted else order
+            return replace(order, claim=Claim(token=token, expires_at=now + timedelta(seconds=_CLAIM_SECONDS)))
+
+        return self._ledger.change(order_id, compute)
+
+    def _read(self, order: Order) -> _Reading:
+        read_at = self._clock()
+        # Nobody can have paid an invoice whose address was never given out.
+        payable = [record.invoice_id for record in order.invoices if record.address]
+        transactions = self._list_transactions(payable)
+        snapshots = [
+            snapshot
+            for record in order.invoices
+            if (snapshot := self._take_snapshot(order, record, transactions, read_at)) is not None
+        ]
+        return self._read_deposit(order, _Reading(snapshots=tuple(snapshots)))
+
+    def _take_snapshot(
+        self, order: Order, record: InvoiceRecord, transactions: tuple[Transaction, ...] | None, read_at: datetime
+    ) -> Snapshot | None:
+        try:
+            invoice = self._gateway.get_invoice(record.invoice_id)
+        except NotFoundError:
+            if record.invoice_id == order.current_invoice_id:
+                raise
+            # A superseded invoice that the merchant deleted must not keep the others from being read.
+            logger.warning("order %r: superseded invoice %s is gone", order.order_id, record.invoice_id)
+            return None
+        own = None if transactions is None else tuple(t for t in transactions if t.invoice_id == record.invoice_id)
+        return Snapshot(invoice=invoice, transactions=own, read_at=read_at)
+
+    def _list_transactions(self, invoice_ids: list[str]) -> tuple[Transaction, ...] | None:
+        if not invoice_ids:
+            return ()
+        try:
+            return self._gateway.list_transactions(invoice_ids)
+        except (UnauthorizedError, ForbiddenError):
+            # A key may read invoices but not transactions (contract C1); then the invoice decides.
+            logger.warning("the key may not list transactions; invoices alone decide")
+            return None
+
+    def _read_deposit(self, order: Order, reading: _Reading) -> _Reading:
+        """T2: ask for the address of a new invoice, after its id was saved and the invoice was seen to be ours."""
+        record = order.current_invoice
+        if record is None or record.address:
+            return reading
+        settled = settle(order, reading.snapshots, self._clock(), self._policy)
+        if settled.status is not OrderStatus.PREPARING:
+            return reading
+        try:
+            deposit = self._gateway.get_deposit_address(record.invoice_id, record.method.method_id)
+        except (BadRequestError, NotFoundError):
+            return replace(reading, is_refused=True)
+        return replace(reading, deposit=deposit)
+
+    def _apply(self, order: Order, reading: _Reading, token: str) -> tuple[Order, bool]:
+        """Save what was read while the claim is still ours; tell whether it was."""
+        invoice_id = order.current_invoice_id
+        while True:
+            now = self._clock()
+            settled = order
+            if invoice_id and reading.deposit:
+                settled = pin_address(settled, invoice_id, reading.deposit, now)
+            if invoice_id and reading.is_refused:
+                settled = refuse_invoice(settled, invoice_id, now, self._policy)
+            settled = settle(settled, reading.snapshots, now, self._policy)
+            settled = replace(settled, claim=None, unreachable_since=None)
+            settled = replace(settled, next_check_at=next_check_at(settled, now, self._policy))
+            if saved := self._ledger.save(settled):
+                return saved, True
+            order = self._ledger.get(order.order_id)
+            if order.claim is None or order.claim.token != token:
+                return order, False
+
+    def _give_up(self, order_id: str, token: str) -> None:
+        def compute(order: Order) -> Order:
+            if order.claim is None or order.claim.token != token:
+                return order
+            now = self._clock()
+            failed = replace(order, claim=None, unreachable_since=order.unreachable_since or now)
+            return replace(failed, next_check_at=retry_check_at(failed, now, self._policy))
+
+        self._ledger.change(order_id, compute)

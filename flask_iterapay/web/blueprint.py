@@ -1,0 +1,76 @@
+"""The blueprint: which address leads to which function, and the headers that every answer carries."""
+
+import contextvars
+
+from flask import Blueprint, Response, abort, current_app, request
+from flask_wtf.csrf import CSRFError, generate_csrf
+from werkzeug.exceptions import NotFound
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from ..errors import OrderNotFoundError, StoreError
+from . import checkout
+from .state import current_iterapay
+
+__all__ = ["create_blueprint"]
+
+_CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+_HEADERS = {
+    "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
+    # Not no-referrer: behind TLS, Flask-WTF refuses every form whose referrer is missing.
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex",
+}
+
+
+def create_blueprint() -> Blueprint:
+    """Make the blueprint, one for each ``IteraPay`` object. It keeps no state: views ask ``current_iterapay``."""
+    blueprint = Blueprint(
+        "iterapay", __name__, template_folder="templates", static_folder="static", static_url_path="/static"
+    )
+    blueprint.get("/<token>", endpoint="checkout")(checkout.checkout)
+    blueprint.post("/<token>", endpoint="choose_method")(checkout.choose_method)
+    blueprint.post("/<token>/check", endpoint="check")(checkout.check)
+    blueprint.get("/<token>/status", endpoint="status")(checkout.status)
+    blueprint.route("/sandbox/<path:path>", methods=["GET", "POST"], endpoint="sandbox")(_sandbox)
+    blueprint.register_error_handler(CSRFError, checkout.on_csrf_error)
+    blueprint.register_error_handler(NotFound, checkout.not_found)
+    blueprint.register_error_handler(OrderNotFoundError, checkout.not_found)
+    blueprint.register_error_handler(StoreError, checkout.on_store_error)
+    blueprint.after_request(_add_headers)
+    return blueprint
+
+
+def _add_headers(response: Response) -> Response:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.endpoint is not None and not request.endpoint.endswith(".static"):
+        response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _sandbox(path: str) -> WerkzeugResponse:
+    """Hand a request to the sandbox's control panel; 404 unless the sandbox is switched on for this app."""
+    sandbox = current_iterapay.sandbox
+    if sandbox is None:
+        abort(404)
+    environ = request.environ | {
+        "SCRIPT_NAME": request.root_path + request.path.removesuffix(f"/{path}"),
+        "PATH_INFO": f"/{path}",
+        # The panel's forms are posted to this app, whose CSRF protection wants a token of its own making.
+        "iterapay.csrf_field": current_app.config.get("WTF_CSRF_FIELD_NAME", "csrf_token"),
+        "iterapay.csrf_token": generate_csrf(),
+    }
+    # In an empty context, so that the two apps do not see each other.
+    return contextvars.Context().run(WerkzeugResponse.from_app, sandbox, environ)

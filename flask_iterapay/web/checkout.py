@@ -1,0 +1,168 @@
+"""The customer's routes. The server renders every state in full; a GET never creates anything.
+
+Whatever a customer sends can only choose among the methods that are offered: amount, order and return URL are the
+server's own.
+"""
+
+import logging
+
+from flask import abort, jsonify, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import CSRFError
+from markupsafe import Markup
+from werkzeug.exceptions import NotFound
+
+from ..errors import (
+    GatewayError,
+    MethodNotOfferedError,
+    OrderError,
+    OrderNotFoundError,
+    StoreError,
+    TooManyInvoicesError,
+)
+from ..gateway.models import PaymentMethod
+from ..orders.models import Order
+from .forms import CheckForm, MethodForm
+from .qr import qr_svg
+from .state import current_iterapay
+from .view import PageState, build_view, status_payload
+
+__all__ = ["check", "checkout", "choose_method", "not_found", "on_csrf_error", "on_store_error", "status"]
+
+_RETRY_AFTER_SECONDS = 15
+_METHODS_UNAVAILABLE = "We can't load the payment methods right now. Nothing was charged. Please reload in a minute."
+_METHOD_REFUSED = "This payment method is not available right now. Please choose another one."
+_GATEWAY_DOWN = "We can't prepare your payment right now. Nothing was charged. Please press Continue again in a minute."
+_TOO_MANY = "The payment method was changed too often for this order. Please contact the shop."
+_STALE_FORM = "This page was open for a long time, so nothing was done. Please press the button once more."
+
+logger = logging.getLogger("flask_iterapay")
+
+
+def checkout(token: str) -> ResponseReturnValue:
+    """``GET /<token>``: the page, for whatever state the order is in."""
+    order = current_iterapay.service.poll(_order_id(token))
+    current_iterapay.dispatch_later(order)
+    return _page(token, order)
+
+
+def choose_method(token: str) -> ResponseReturnValue:
+    """``POST /<token>``: choose or change the payment method, then 303 to the page."""
+    order_id = _order_id(token)
+    methods = _offered_methods()
+    form = MethodForm.offering(methods or ())
+    if methods is None or not form.validate_on_submit():
+        notice = _METHODS_UNAVAILABLE if methods is None else ""
+        return _page(token, current_iterapay.service.get(order_id), form=form, notice=notice, status=422)
+    try:
+        current_iterapay.dispatch_later(current_iterapay.service.choose_method(order_id, form.method.data))
+    except (GatewayError, MethodNotOfferedError, TooManyInvoicesError) as error:
+        logger.warning("order %r: no invoice for method %r: %s", order_id, form.method.data, error)
+        return _refused(token, order_id, error)
+    except OrderNotFoundError:
+        abort(404)
+    except OrderError as error:
+        # Paid, locked or cancelled in the meantime: the page itself says so better than a message could.
+        logger.info("order %r: the method stays as it is: %s", order_id, error)
+    return redirect(url_for(".checkout", token=token), 303)
+
+
+def check(token: str) -> ResponseReturnValue:
+    """``POST /<token>/check``: "check payment status" without JavaScript, or a new price; then 303 to the page."""
+    order_id = _order_id(token)
+    form = CheckForm()
+    if not form.validate_on_submit():
+        return _page(token, current_iterapay.service.get(order_id), notice=_STALE_FORM, status=422)
+    service = current_iterapay.service
+    try:
+        order = service.renew(order_id) if form.renew.data else service.check(order_id)
+        current_iterapay.dispatch_later(order)
+    except (GatewayError, TooManyInvoicesError) as error:
+        logger.warning("order %r: no new price: %s", order_id, error)
+        return _refused(token, order_id, error)
+    return redirect(url_for(".checkout", token=token), 303)
+
+
+def status(token: str) -> ResponseReturnValue:
+    """``GET /<token>/status``: what the page's poll needs, and never an address or an amount."""
+    order = current_iterapay.service.poll(_order_id(token))
+    current_iterapay.dispatch_later(order)
+    return jsonify(status_payload(build_view(order, current_iterapay.clock())))
+
+
+def on_csrf_error(error: CSRFError) -> ResponseReturnValue:
+    """An old tab or a lost session: show the page again with a fresh form."""
+    logger.info("a checkout form came without a valid CSRF token: %s", error.description)
+    token = (request.view_args or {}).get("token", "")
+    return _page(token, current_iterapay.service.get(_order_id(token)), notice=_STALE_FORM, status=400)
+
+
+def on_store_error(error: StoreError) -> ResponseReturnValue:
+    """The shop's database failed: say so, and that nothing is lost."""
+    logger.error("the order store failed: %s", error)
+    response = make_response(render_template("iterapay/problem.html", settings=current_iterapay.settings), 503)
+    response.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
+    return response
+
+
+def not_found(error: NotFound | OrderNotFoundError) -> ResponseReturnValue:
+    """The same page for a token that was made up, and for an order that is not there."""
+    return render_template("iterapay/not_found.html", settings=current_iterapay.settings), 404
+
+
+def _order_id(token: str) -> str:
+    order_id = current_iterapay.tokens.verify(token)
+    if order_id is None:
+        abort(404)
+    return order_id
+
+
+def _offered_methods() -> tuple[PaymentMethod, ...] | None:
+    """The methods to choose from, or ``None`` if the gateway has never told them."""
+    try:
+        return current_iterapay.service.offered_methods()
+    except GatewayError as error:
+        logger.warning("no payment methods to offer: %s", error)
+        return None
+
+
+def _refused(token: str, order_id: str, error: GatewayError | OrderError) -> ResponseReturnValue:
+    if isinstance(error, TooManyInvoicesError):
+        notice, status = _TOO_MANY, 409
+    elif isinstance(error, MethodNotOfferedError):
+        notice, status = _METHOD_REFUSED, 422
+    else:
+        notice, status = _GATEWAY_DOWN, 503
+    return _page(token, current_iterapay.service.get(order_id), notice=notice, status=status)
+
+
+def _page(
+    token: str, order: Order, *, form: MethodForm | None = None, notice: str = "", status: int = 200
+) -> ResponseReturnValue:
+    view = build_view(order, current_iterapay.clock())
+    methods: tuple[PaymentMethod, ...] | None = ()
+    if view.state in (PageState.CHOOSE_METHOD, PageState.WAITING):
+        methods = _offered_methods()
+        if methods is None and view.state is PageState.CHOOSE_METHOD:
+            notice = notice or _METHODS_UNAVAILABLE
+    context = {
+        "token": token,
+        "order": order,
+        "view": view,
+        "settings": current_iterapay.settings,
+        "methods": methods or (),
+        "method_form": form or MethodForm.offering(methods or ()),
+        "check_form": CheckForm(),
+        "qr": Markup(qr_svg(view.invoice.address)) if view.invoice and view.invoice.address else None,  # noqa: S704
+        "sandbox_url": _sandbox_url(order),
+        "notice": notice,
+    }
+    return render_template("iterapay/checkout.html", **context), status
+
+
+def _sandbox_url(order: Order) -> str | None:
+    if current_iterapay.sandbox is None:
+        return None
+    invoice = order.current_invoice
+    path = f"panel/invoices/{invoice.invoice_id}" if invoice else "panel/"
+    return url_for(".sandbox", path=path)

@@ -1,0 +1,54 @@
+"""What ``init_app`` set up for one app, and the proxy by which views and commands reach it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from flask import current_app
+from werkzeug.local import LocalProxy
+
+from ..config import Settings
+from ..errors import NotInitialisedError
+from ..orders.models import Clock, Order
+from ..orders.service import OrderService
+from ..orders.stores.base import OrderStore
+from .tokens import TokenSigner
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+    from ..gateway.client import GatewayClient
+
+__all__ = ["EXTENSION_KEY", "IteraPayState", "current_iterapay"]
+
+EXTENSION_KEY = "iterapay"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IteraPayState:
+    """One app's IteraPay: nothing of it is shared with another app.
+
+    ``dispatch_later`` runs the handlers of an order's open events once the response is out, or at once outside a
+    request. ``sandbox`` is the sandbox's WSGI app where it is switched on.
+    """
+
+    settings: Settings
+    service: OrderService
+    client: "GatewayClient"
+    tokens: TokenSigner
+    clock: Clock
+    dispatch_later: Callable[[Order], None]
+    store: OrderStore
+    webhook_path: Callable[[], str]
+    sandbox: "WSGIApplication | None" = None
+
+
+def _current() -> IteraPayState:
+    state = current_app.extensions.get(EXTENSION_KEY)
+    if state is None:
+        raise NotInitialisedError("call IteraPay.init_app(app) before the app serves requests")
+    return cast("IteraPayState", state)
+
+
+current_iterapay: IteraPayState = cast("IteraPayState", LocalProxy(_current))
+"""The state of the app that is being served."""

@@ -1,0 +1,42 @@
+"""The token in a checkout page's address: the order id, signed, so that no page can be guessed.
+
+It is not secret: the shop's order id can be read in it. It does not expire, because a customer may come back to a
+payment page at any time.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+from itsdangerous import BadData, URLSafeSerializer
+
+__all__ = ["TokenSigner"]
+
+# The salt sets these tokens apart from everything else that the shop signs with the same key.
+_SALT = "flask-iterapay.checkout.v1"
+
+
+class TokenSigner:
+    """Signs order ids with the newest of the app's secret keys and verifies with all of them.
+
+    ``secret_keys`` are oldest first, as itsdangerous has it: ``[*SECRET_KEY_FALLBACKS, SECRET_KEY]``.
+    """
+
+    def __init__(self, secret_keys: Sequence[str | bytes]) -> None:
+        self._serializer = URLSafeSerializer(
+            list(secret_keys),
+            salt=_SALT,
+            signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
+        )
+
+    def sign(self, order_id: str) -> str:
+        """Make the token of an order; URL-safe."""
+        token = self._serializer.dumps(order_id)
+        return token if isinstance(token, str) else token.decode("ascii")
+
+    def verify(self, token: str) -> str | None:
+        """Return the order id that a token was made for, or ``None`` if it was not made by us."""
+        try:
+            order_id = self._serializer.loads(token)
+        except BadData:
+            return None
+        return order_id if isinstance(order_id, str) else None
