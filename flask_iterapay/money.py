@@ -46,10 +46,11 @@ def parse_usd(value: object) -> Decimal:
     amount = parse_decimal(value)
     if not 0 < amount < _MAX_USD:
         raise AmountError(f"an amount must be over 0 and under {_MAX_USD}, not {format_decimal(amount)}")
-    cents = amount.quantize(Decimal("0.01"))
-    if cents != amount:
+    # On text, since quantize would depend on the precision of the caller's decimal context.
+    dollars, _, cents = format_decimal(amount).partition(".")
+    if len(cents.rstrip("0")) > 2:
         raise AmountError(f"{format_decimal(amount)} has more than two decimals")
-    return cents
+    return Decimal(f"{dollars}.{cents[:2]:0<2}")
 
 
 def format_decimal(value: Decimal) -> str:

@@ -362,12 +362,11 @@ def _kill_while_saving(open_store: OpenStore) -> int:
     process.start()
     sender.close()
     acknowledged = 0
-    while acknowledged < _KILL_AFTER and receiver.poll(_PATIENCE_SECONDS):
-        acknowledged = receiver.recv()
-    process.kill()
     with receiver, suppress(EOFError):
-        while True:
+        while receiver.poll(_PATIENCE_SECONDS):
             acknowledged = receiver.recv()
+            if acknowledged == _KILL_AFTER:
+                process.kill()
     process.join(_PATIENCE_SECONDS)
     assert acknowledged >= _KILL_AFTER
     return acknowledged

@@ -27,9 +27,13 @@ class Shop:
         self.iterapay.init_app(self.app, clock=self.clock)
         self.app.register_blueprint(self.iterapay.blueprint, url_prefix=url_prefix)
         if iterapay is None:
-            self.iterapay.on("order.paid")(self.heard.append)
+            self.iterapay.on("order.paid")(self.hear)
         self.state = self.app.extensions["iterapay"]
         self.client = self.app.test_client()
+        self.set_sandbox()
+
+    def hear(self, event: OrderEvent) -> None:
+        self.heard.append(event)
 
     def place(self, order_id: str = "1042", amount: str = "25.00", **arguments: str) -> str:
         """Place an order and return the path of its page."""
@@ -49,6 +53,21 @@ class Shop:
         response = Client(self.state.sandbox).post(f"/panel/invoices/{invoice_id}", data={"action": action})
         assert response.status_code == 303, response.text
         response.close()
+
+    def set_sandbox(self, **settings: str) -> None:
+        """Switch the sandbox on its panel; what is not named gets its default, but webhooks are dropped.
+
+        A test that wants a webhook sends it, or says ``webhook_faults=""``.
+        """
+        response = Client(self.state.sandbox).post("/panel/settings", data={"webhook_faults": "drop"} | settings)
+        assert response.status_code == 303, response.text
+
+    def break_gateway(self) -> None:
+        """Have the gateway answer 500 to everything from now on."""
+        self.set_sandbox(api_fault="500", fault_calls="0")
+
+    def mend_gateway(self) -> None:
+        self.set_sandbox()
 
 
 def csrf_token(html: str) -> str:

@@ -1,7 +1,9 @@
-"""Where orders are kept: what a store promises, and the stores that come with the package."""
+"""Where orders are kept: what a store promises, and the store in memory.
+
+The store for SQL databases is in ``flask_iterapay.orders.stores.sqlalchemy``, which alone imports SQLAlchemy.
+"""
 
 from .base import OrderStore, Record
 from .memory import MemoryStore
-from .sqlalchemy import SQLAlchemyStore
 
-__all__ = ["MemoryStore", "OrderStore", "Record", "SQLAlchemyStore"]
+__all__ = ["MemoryStore", "OrderStore", "Record"]

@@ -146,7 +146,9 @@ class SQLAlchemyStore:
             weakref.finalize(self, engine.dispose)
         self._engine = engine
         self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._writes = _engine_for_writes(engine)
+        # Whatever the shop has set, a write must not be committed statement by statement.
+        level = "SERIALIZABLE" if engine.dialect.name == "sqlite" else "READ COMMITTED"
+        self._writes = engine.execution_options(isolation_level=level)
         if create_tables:
             self.create_tables()
 
@@ -160,11 +162,11 @@ class SQLAlchemyStore:
             StoreUnavailableError: the database is down or refuses.
         """
         # Who loses the race between looking and making gets an error, and finds everything there the next time.
-        self._run(self._writes, metadata.create_all, is_passing=lambda error: isinstance(error, DBAPIError))
+        self._write(metadata.create_all, is_passing=lambda error: isinstance(error, DBAPIError))
 
     def add(self, record: Record) -> None:
         """Keep a new record."""
-        self._run(self._writes, lambda connection: _add(connection, record))
+        self._write(lambda connection: _add(connection, record))
 
     def get(self, key: str) -> Record | None:
         """Read by key."""
@@ -176,7 +178,7 @@ class SQLAlchemyStore:
 
     def save(self, record: Record, *, expected_version: int) -> bool:
         """Replace a record if its version still is the expected one; mostly a single ``UPDATE``."""
-        return self._run(self._writes, lambda connection: _save(connection, record, expected_version))
+        return self._write(lambda connection: _save(connection, record, expected_version))
 
     def due(self, now: datetime, limit: int) -> list[Record]:
         """Read records with ``due_at <= now``, oldest first."""
@@ -189,28 +191,45 @@ class SQLAlchemyStore:
         return self._read(_search(prefix, status, before).limit(limit))
 
     def _read(self, statement: Select[Any], **parameters: object) -> list[Record]:
-        return self._run(
-            self._reads, lambda connection: [_to_record(row) for row in connection.execute(statement, parameters)]
-        )
+        def read(connection: Connection) -> list[Record]:
+            return [_to_record(row) for row in connection.execute(statement, parameters)]
 
-    def _run(
-        self,
-        engine: Engine,
-        work: Callable[[Connection], Result],
-        *,
-        is_passing: Callable[[Exception], bool] | None = None,
+        return _transact(self._reads, read, is_passing=_is_passing)
+
+    def _write(
+        self, work: Callable[[Connection], Result], *, is_passing: Callable[[Exception], bool] | None = None
     ) -> Result:
-        """Do ``work`` in one transaction, and again a few times if what stopped it may pass."""
+        def write(connection: Connection) -> Result:
+            _take_write_lock(connection)
+            return work(connection)
 
-        # A function without arguments: stamina logs the arguments of what it calls again.
-        def transact() -> Result:
-            with engine.begin() as connection:
-                return work(connection)
+        return _transact(self._writes, write, is_passing=is_passing or _is_passing)
 
-        try:
-            return _call_with_retries(is_passing or _is_passing, transact)
-        except SQLAlchemyError as error:
-            raise _explain(error) from error
+
+def _transact(
+    engine: Engine, work: Callable[[Connection], Result], *, is_passing: Callable[[Exception], bool]
+) -> Result:
+    """Do ``work`` in one transaction, and again a few times if what stopped it may pass."""
+
+    # A function without arguments: stamina logs the arguments of what it calls again.
+    def transact() -> Result:
+        with engine.begin() as connection:
+            return work(connection)
+
+    try:
+        return _call_with_retries(is_passing, transact)
+    except SQLAlchemyError as error:
+        raise _explain(error) from error
+
+
+def _take_write_lock(connection: Connection) -> None:
+    """Begin with SQLite's write lock, since a transaction that began as a reader cannot wait for it."""
+    if connection.dialect.name != "sqlite":
+        return
+    driver: Any = connection.connection.dbapi_connection
+    # A shop's own engine may have begun already, in a listener or in the driver. Then the first write takes the lock.
+    if not driver.in_transaction:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _make_engine(url: str) -> Engine:
@@ -232,23 +251,6 @@ def _set_pragmas(dbapi_connection: Any, connection_record: object) -> None:
 
 def _has_file(engine: Engine) -> bool:
     return ":memory:" not in (engine.url.database or ":memory:") and engine.url.query.get("mode") != "memory"
-
-
-def _engine_for_writes(engine: Engine) -> Engine:
-    """The same engine and pool, with transactions as the store needs them, whatever the shop has set."""
-    if engine.dialect.name != "sqlite":
-        return engine.execution_options(isolation_level="READ COMMITTED")
-    writes = engine.execution_options(isolation_level="SERIALIZABLE")
-    event.listen(writes, "begin", _begin_immediate)
-    return writes
-
-
-def _begin_immediate(connection: Connection) -> None:
-    """Take the write lock first: a SQLite transaction that began as a reader cannot wait for it."""
-    # The shop's own engine may begin in a listener too, or in the driver; then our first statement is a write anyway.
-    driver: Any = connection.connection.dbapi_connection
-    if not driver.in_transaction:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _begin_anew_in_child() -> None:

@@ -1,0 +1,1 @@
+"""An IteraPay of your own, offline: the gateway's HTTP surface, a control panel and signed webhooks."""

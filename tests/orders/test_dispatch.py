@@ -1,0 +1,199 @@
+"""Handlers: at least once, never twice at a time, never in each other's way."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from worlds import Timepiece
+
+from flask_iterapay.orders.dispatch import MAX_ATTEMPTS, Dispatcher, Handler
+from flask_iterapay.orders.ledger import Ledger
+from flask_iterapay.orders.lifecycle import cancel
+from flask_iterapay.orders.models import EventName, EventState, Order, OrderEvent
+from flask_iterapay.orders.stores.memory import MemoryStore
+
+
+class Shop:
+    """One cancelled order with an open event, and whatever handlers a test wants."""
+
+    def __init__(self, *handlers: Handler) -> None:
+        self.clock = Timepiece()
+        self.handlers = list(handlers)
+        self.ledger = Ledger(store=MemoryStore())
+        now = self.clock()
+        order = Order(order_id="1042", amount=Decimal(1), created_at=now, changed_at=now)
+        self.ledger.add(cancel(order, now, actor="shop"))
+        self.dispatcher = Dispatcher(
+            ledger=self.ledger,
+            clock=self.clock,
+            handlers_for=lambda name: self.handlers,
+            run=lambda handler, event: handler.call(event),
+        )
+
+    def dispatch(self) -> int:
+        return self.dispatcher.dispatch("1042")
+
+    @property
+    def event(self) -> OrderEvent:
+        return self.ledger.get("1042").events[0]
+
+
+def failing(times: int, calls: list[str], name: str = "failing") -> Handler:
+    """A handler that raises the first ``times`` times."""
+
+    def call(event: OrderEvent) -> None:
+        calls.append(name)
+        if calls.count(name) <= times:
+            raise RuntimeError("the warehouse is closed")
+
+    return Handler(name=name, call=call)
+
+
+def test_an_event_is_handed_out_once():
+    """A handler that returns is not called again."""
+    calls: list[str] = []
+    shop = Shop(failing(0, calls))
+    assert (shop.dispatch(), shop.dispatch(), calls) == (1, 0, ["failing"])
+    assert (shop.event.state, shop.event.next_attempt_at) == (EventState.DONE, None)
+    assert shop.ledger.get("1042").due_at is None
+
+
+def test_a_handler_that_raises_is_tried_again_with_growing_pauses():
+    """After 10 s, then 30 s, under the same key."""
+    calls: list[str] = []
+    shop = Shop(failing(2, calls))
+    key = shop.event.key
+    for pause in (10, 30):
+        shop.dispatch()
+        assert shop.event.next_attempt_at == shop.clock() + timedelta(seconds=pause)
+        assert shop.dispatch() == 0
+        shop.clock.advance(pause)
+    shop.dispatch()
+    assert (len(calls), shop.event.state, shop.event.key) == (3, EventState.DONE, key)
+
+
+def test_handlers_do_not_stand_in_each_others_way():
+    """One that raises does not keep the other from running, and only it is tried again."""
+    calls: list[str] = []
+    shop = Shop(failing(1, calls, "first"), failing(0, calls, "second"))
+    shop.dispatch()
+    assert calls == ["first", "second"]
+    shop.clock.advance(10)
+    shop.dispatch()
+    assert calls == ["first", "second", "first"]
+    assert shop.event.state is EventState.DONE
+
+
+def test_pauses_end_at_six_hours_and_attempts_at_twelve(caplog):
+    """What never succeeds ends as failed, at ERROR, and is not due any more."""
+    calls: list[str] = []
+    shop = Shop(failing(99, calls))
+    pauses = []
+    for _ in range(MAX_ATTEMPTS):
+        shop.dispatch()
+        if shop.event.next_attempt_at:
+            pauses.append((shop.event.next_attempt_at - shop.clock()).total_seconds())
+            shop.clock.advance(pauses[-1])
+    assert pauses == [10, 30, 90, 270, 810, 2430, 7290, 21600, 21600, 21600, 21600]
+    assert (len(calls), shop.event.state, shop.dispatch()) == (12, EventState.FAILED, 0)
+    assert "failed for good after 12 attempts" in caplog.text
+
+
+def test_two_workers_do_not_run_an_event_at_the_same_time():
+    """While one runs the handler, the other finds the event leased."""
+    seen: list[int] = []
+    shop = Shop()
+    shop.handlers = [Handler(name="slow", call=lambda event: seen.append(shop.dispatch()))]
+    shop.dispatch()
+    assert seen == [0]
+
+
+def test_a_worker_that_dies_leaves_the_event_to_the_next():
+    """The lease runs out, and the event comes again under the same key."""
+
+    class Killed(BaseException):
+        pass
+
+    def die(event: OrderEvent) -> None:
+        raise Killed
+
+    shop = Shop(Handler(name="ship", call=die))
+    with pytest.raises(Killed):
+        shop.dispatch()
+    calls: list[str] = []
+    shop.handlers = [failing(0, calls, "ship")]
+    assert shop.dispatch() == 0
+    shop.clock.advance(600)
+    assert (shop.dispatch(), calls) == (1, ["ship"])
+
+
+def test_what_two_workers_did_adds_up():
+    """If a lease ran out under a slow worker, what it finished is still counted as done."""
+    calls: list[str] = []
+    shop = Shop()
+
+    def slow(event: OrderEvent) -> None:
+        calls.append("slow")
+        if len(calls) == 1:
+            shop.clock.advance(601)
+            shop.handlers = [failing(9, calls, "other")]
+            shop.dispatch()
+            shop.handlers = [Handler(name="slow", call=slow)]
+
+    shop.handlers = [Handler(name="slow", call=slow)]
+    shop.dispatch()
+    assert calls == ["slow", "other"]
+    assert (shop.event.state, shop.event.done_by) == (EventState.DONE, frozenset({"slow"}))
+
+
+def test_a_lost_race_for_the_lease_looks_again():
+    """A save by somebody else between read and lease does not lose the event."""
+
+    class Racing(MemoryStore):
+        def save(self, record, *, expected_version):
+            if not raced:
+                raced.append(True)
+                super().save(record, expected_version=expected_version)
+                return False
+            return super().save(record, expected_version=expected_version)
+
+    raced: list[bool] = []
+    calls: list[str] = []
+    shop = Shop(failing(0, calls))
+    order = shop.ledger.get("1042")
+    racing = Racing()
+    ledger = Ledger(store=racing)
+    ledger.add(order)
+    dispatcher = Dispatcher(
+        ledger=ledger,
+        clock=shop.clock,
+        handlers_for=lambda name: shop.handlers,
+        run=lambda handler, event: handler.call(event),
+    )
+    # The other worker's save took the lease, so this one must not run the handler as well.
+    assert (dispatcher.dispatch("1042"), calls) == (0, [])
+
+
+def test_an_event_without_handlers_is_done():
+    """A shop need not care for every kind of event."""
+    shop = Shop()
+    shop.dispatch()
+    assert shop.event.state is EventState.DONE
+
+
+def test_a_payment_that_nobody_handles_stays_visible(caplog):
+    """A shop that forgot to register for order.paid must be able to see it."""
+    shop = Shop()
+    order = shop.ledger.get("1042")
+    event = OrderEvent(
+        key="order.paid:1042",
+        name=EventName.PAID,
+        order_id="1042",
+        occurred_at=shop.clock(),
+        next_attempt_at=shop.clock(),
+    )
+    shop.ledger.save(replace(order, events=(event,)))
+    shop.dispatch()
+    assert shop.event.state is EventState.UNHANDLED
+    assert "no handler" in caplog.text

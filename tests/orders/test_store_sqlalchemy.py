@@ -1,0 +1,541 @@
+"""The SQL store beyond the contract: its statements, its transactions, its errors, its connections."""
+
+import gc
+import multiprocessing
+import sqlite3
+import subprocess
+import sys
+import traceback
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import stamina
+from sqlalchemy import Pool, create_engine, create_mock_engine, event, exc, text
+from sqlalchemy.dialects import mysql
+
+from flask_iterapay.errors import (
+    ConfigurationError,
+    RecordExistsError,
+    RefTakenError,
+    StoreError,
+    StoreUnavailableError,
+)
+from flask_iterapay.orders.stores import Record
+from flask_iterapay.orders.stores.sqlalchemy import SQLAlchemyStore, metadata
+
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+FIRST = Record(key="order:1", version=1, due_at=NOW, refs=("a",), status="new", created_at=NOW, body="{}")
+SECOND = replace(FIRST, key="order:2", refs=("b",), created_at=NOW + timedelta(seconds=1))
+CALLS = {
+    "add": lambda store: store.add(replace(FIRST, key="order:3", refs=("c",))),
+    "get": lambda store: store.get("order:1"),
+    "get_by_ref": lambda store: store.get_by_ref("a"),
+    "save": lambda store: store.save(replace(FIRST, version=2), expected_version=1),
+    "due": lambda store: store.due(NOW, 10),
+    "search": lambda store: store.search("order:", limit=10),
+}
+DRIVER_ERRORS = {}
+
+
+def collect_driver_errors(family):
+    """Map the name of each error that SQLAlchemy makes of a driver's to its class."""
+    DRIVER_ERRORS[family.__name__] = family
+    for error in family.__subclasses__():
+        if error.__module__ == exc.__name__:
+            collect_driver_errors(error)
+
+
+collect_driver_errors(exc.DBAPIError)
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Where the database is."""
+    return tmp_path / "orders.sqlite"
+
+
+@pytest.fixture
+def url(path):
+    """The database as a URL."""
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def engine(url):
+    """An engine of the shop's own, which does not wait for locks."""
+    engine = create_engine(url, connect_args={"timeout": 0})
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def store(engine):
+    """A store over the shop's engine, with two records."""
+    store = SQLAlchemyStore(engine, create_tables=True)
+    store.add(FIRST)
+    store.add(SECOND)
+    return store
+
+
+@pytest.fixture
+def faults(path, store):
+    """Errors that a driver raises, one for each statement on our tables."""
+    return []
+
+
+@pytest.fixture
+def faulty_store(url, faults):
+    """A store over the same database, with a driver that raises what ``faults`` holds."""
+
+    class Cursor(sqlite3.Cursor):
+        def execute(self, sql, parameters=()):
+            if faults and "iterapay" in sql:
+                raise faults.pop(0)
+            return super().execute(sql, parameters)
+
+    class Connection(sqlite3.Connection):
+        def cursor(self, factory=Cursor):
+            return super().cursor(factory)
+
+    engine = create_engine(url, connect_args={"factory": Connection})
+    yield SQLAlchemyStore(engine)
+    engine.dispose()
+
+
+@contextmanager
+def listening(target, name, listener):
+    """Listen to an event for a while."""
+    event.listen(target, name, listener)
+    yield
+    event.remove(target, name, listener)
+
+
+@contextmanager
+def recorded(engine):
+    """Write down the statements that reach the driver."""
+    statements = []
+
+    def listen(connection, cursor, statement, parameters, context, executemany):
+        statements.append((statement, parameters))
+
+    with listening(engine, "before_cursor_execute", listen):
+        yield statements
+
+
+def verbs(statements):
+    """Give the first word of each statement and the table that it is about."""
+    return [(sql.split()[0], "refs" if "iterapay_refs" in sql else "records") for sql, _ in statements]
+
+
+# What reaches the database
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_a_save_that_keeps_the_refs_is_one_update(store, engine, attempts):
+    """The path that nearly every save takes touches one row with one statement, under the write lock."""
+    with recorded(engine) as statements:
+        assert store.save(replace(FIRST, version=2, body="new"), expected_version=1)
+    assert verbs(statements) == [("BEGIN", "records"), ("UPDATE", "records")]
+    assert statements[0][0] == "BEGIN IMMEDIATE"
+    assert " WHERE " in statements[1][0]
+
+
+def test_a_save_that_changes_refs_writes_only_what_changed(store, engine):
+    """Only refs that went are deleted and only new ones inserted."""
+    record = replace(FIRST, version=2, refs=("a", "c"))
+    with recorded(engine) as statements:
+        assert store.save(record, expected_version=1)
+        assert store.save(replace(record, version=3, refs=("c",)), expected_version=2)
+    writes = [verb for verb in verbs(statements) if verb[1] == "refs"]
+    assert writes == [("SELECT", "refs"), ("INSERT", "refs"), ("SELECT", "refs"), ("DELETE", "refs")]
+
+
+@pytest.mark.parametrize("name", ["get", "get_by_ref", "due", "search"])
+def test_a_read_is_one_select(store, engine, name):
+    """A read is a single statement, hence of one moment, and begins no transaction that writes."""
+    with recorded(engine) as statements:
+        CALLS[name](store)
+    assert [verb for verb, _ in verbs(statements)] == ["SELECT"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        *(CALLS[name] for name in ("get", "get_by_ref", "due", "search")),
+        lambda store: store.search("order:", before=SECOND, limit=10),
+        lambda store: store.search("order:", status="new", limit=10),
+        lambda store: store.search("order:", status="new", before=SECOND, limit=10),
+    ],
+)
+def test_a_read_uses_an_index_and_sorts_nothing(store, engine, path, call):
+    """However many records there are, a read looks at those that it returns."""
+    with recorded(engine) as statements:
+        call(store)
+    [(sql, parameters)] = statements
+    with closing(sqlite3.connect(path)) as database:
+        plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+    assert [step for step in plan if "INDEX" not in step or "TEMP" in step] == []
+
+
+def test_reads_do_not_wait_for_a_writer(url, store, path):
+    """While another process writes, reads answer at once from what is committed."""
+    own = SQLAlchemyStore(url)
+    own.get("order:1")
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("UPDATE iterapay_records SET version = 9")
+        assert own.get("order:1") == FIRST
+
+
+def test_an_engine_of_its_own_makes_sqlite_safe(url, store):
+    """From a URL the store keeps a write-ahead log, flushes every commit, and waits for locks."""
+    pragmas = []
+
+    def ask(dbapi_connection, connection_record):
+        names = ("journal_mode", "synchronous", "busy_timeout")
+        pragmas.append([dbapi_connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names])
+
+    own = SQLAlchemyStore(url)
+    with listening(Pool, "checkin", ask):
+        own.get("order:1")
+    full = 2
+    assert pragmas == [["wal", full, 5000]]
+
+
+@pytest.mark.parametrize("dialect", ["postgresql", "mysql", "mariadb"])
+def test_other_databases_get_exact_types(dialect):
+    """Keys compare by code point, bodies have room, times are integers, and no type rounds."""
+    statements = []
+    engine = create_mock_engine(
+        f"{dialect}://", lambda ddl, parameters=None: statements.append(str(ddl.compile(dialect=engine.dialect)))
+    )
+    metadata.create_all(engine, checkfirst=False)
+    ddl = "\n".join(statements)
+    assert ddl.count("BIGINT") == 3
+    assert "NUMERIC" not in ddl
+    name, long_text = (
+        ('VARCHAR(200) COLLATE "C"', "TEXT") if dialect == "postgresql" else ("VARBINARY(800)", "LONGTEXT")
+    )
+    assert ddl.count(name) == 4
+    assert ddl.count(f" {long_text} ") == 2
+
+
+def test_names_are_bytes_on_mysql():
+    """Keys and refs go to MySQL and come back as UTF-8."""
+    type_ = metadata.tables["iterapay_records"].c["key"].type
+    kept = type_.dialect_impl(mysql.dialect())
+    to_database, from_database = kept.bind_processor(mysql.dialect()), kept.result_processor(mysql.dialect(), None)
+    assert to_database("order:Ä ") == b"order:\xc3\x84 "
+    assert from_database(b"order:\xc3\x84 ") == "order:Ä "
+    assert (to_database(None), from_database(None)) == (None, None)
+
+
+# Transactions and the shop's own engine
+
+
+@pytest.mark.parametrize("record", [replace(FIRST, key="order:3"), replace(FIRST, key="order:3", refs=("c", "b"))])
+def test_a_refused_add_leaves_nothing(store, engine, record):
+    """Record and refs are one transaction."""
+    with pytest.raises(RefTakenError) as caught:
+        store.add(record)
+    assert isinstance(caught.value.__cause__, exc.IntegrityError)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM iterapay_records")).scalar() == 2
+        assert connection.execute(text("SELECT count(*) FROM iterapay_refs")).scalar() == 2
+
+
+def test_a_used_key_is_told_before_a_taken_ref(store):
+    """Adding the same record again is about the key, though its refs are taken too."""
+    with pytest.raises(RecordExistsError) as caught:
+        store.add(FIRST)
+    assert isinstance(caught.value.__cause__, exc.IntegrityError)
+
+
+def test_the_shops_engine_stays_as_it_was(store, engine):
+    """The store's transactions leave no setting, listener or open transaction on the shop's engine."""
+    with recorded(engine) as statements, engine.begin() as connection:
+        assert connection.get_isolation_level() == "SERIALIZABLE"
+        driver = connection.connection.dbapi_connection
+        assert (driver.isolation_level, driver.in_transaction) == ("", False)
+    assert "BEGIN IMMEDIATE" not in [sql for sql, _ in statements]
+
+
+def test_the_shops_transaction_is_its_own(store, engine, url):
+    """What the shop has not committed is neither seen nor committed nor rolled back by the store."""
+    SQLAlchemyStore(url).get("order:1")  # leaves the file in WAL mode, where readers and a writer do not collide
+    with engine.connect() as connection:
+        connection.execute(text("UPDATE iterapay_records SET version = 9"))
+        assert store.get("order:1") == FIRST
+        connection.rollback()
+    assert store.get("order:1") == FIRST
+
+
+@pytest.mark.parametrize(
+    "options", [{"isolation_level": "AUTOCOMMIT"}, {"skip_autocommit_rollback": True}, {}], ids=str
+)
+def test_a_save_is_atomic_whatever_the_shop_has_set(url, options, store):
+    """An engine that commits by itself does not let half a save through."""
+    engine = create_engine(url, **options)
+    with pytest.raises(RefTakenError):
+        SQLAlchemyStore(engine).save(replace(FIRST, version=2, refs=("c", "b")), expected_version=1)
+    engine.dispose()
+    assert store.get("order:1") == FIRST
+    assert store.get_by_ref("c") is None
+
+
+def test_a_shop_may_begin_transactions_in_a_listener(engine, store):
+    """SQLAlchemy's own recipe for SQLite does not collide with the store's."""
+    with listening(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN")):
+        assert CALLS["save"](store)
+        assert store.get("order:1").version == 2
+
+
+def test_the_shops_engine_outlives_the_store(store, engine):
+    """A store that is collected leaves the shop's pooled connections open."""
+    pool, idle = engine.pool, engine.pool.checkedin()
+    del store
+    gc.collect()
+    assert idle > 0
+    assert (engine.pool, engine.pool.checkedin()) == (pool, idle)
+
+
+def test_a_collected_store_closes_what_is_its_own(url, store):
+    """Connections that the store opened from a URL are closed with it."""
+    closed = []
+    own = SQLAlchemyStore(url)
+    own.get("order:1")
+    with listening(Pool, "close", lambda dbapi_connection, record: closed.append(dbapi_connection)):
+        del own
+        gc.collect()
+    assert len(closed) == 1
+
+
+def test_a_forked_child_opens_connections_of_its_own(url, store):
+    """A child shares none of its parent's connections, and the parent keeps them."""
+    opened = []
+    own = SQLAlchemyStore(url)
+    own.get("order:1")
+
+    def count_in_child():
+        own.get("order:1")
+        sys.exit(len(opened))
+
+    with listening(Pool, "connect", lambda dbapi_connection, record: opened.append(dbapi_connection)):
+        child = multiprocessing.get_context("fork").Process(target=count_in_child)
+        child.start()
+        child.join(60)
+        own.get("order:1")
+    assert child.exitcode == 1
+    assert opened == []
+
+
+# Making the tables
+
+
+def test_tables_are_made_once(engine, store):
+    """Making them again changes nothing and loses nothing."""
+    store.create_tables()
+    assert store.get("order:1") == FIRST
+
+
+def test_tables_can_come_from_the_shops_migrations(url, engine):
+    """The metadata is all that a store needs."""
+    metadata.create_all(engine)
+    own = SQLAlchemyStore(url)
+    own.add(FIRST)
+    assert own.get("order:1") == FIRST
+
+
+def test_four_processes_make_the_tables_at_once(url):
+    """Workers that start together on an empty place all come up."""
+    program = (
+        "import sys\n"
+        "from flask_iterapay.orders.stores.sqlalchemy import SQLAlchemyStore\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "store = SQLAlchemyStore(sys.argv[1], create_tables=True)\n"
+        "print(store.search('', limit=1))\n"
+    )
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        for _ in range(4)
+    ]
+    assert [worker.stdout.readline() for worker in workers] == ["ready\n"] * 4
+    for worker in workers:
+        worker.stdin.write("\n")
+    assert [worker.communicate(timeout=60)[0] for worker in workers] == ["[]\n"] * 4
+
+
+@pytest.mark.parametrize("error", [sqlite3.OperationalError, sqlite3.ProgrammingError, sqlite3.IntegrityError])
+def test_a_lost_race_for_the_tables_is_no_error(faulty_store, faults, error):
+    """Whichever way a database says that somebody was faster, the store looks again."""
+    faults.append(error("table iterapay_records already exists"))
+    with stamina.set_testing(True, attempts=2):
+        faulty_store.create_tables()
+    assert faulty_store.get("order:1") == FIRST
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_missing_tables_are_explained(url, name):
+    """Whoever forgot to make the tables is told the command."""
+    with pytest.raises(StoreUnavailableError, match="flask iterapay init-db"):
+        CALLS[name](SQLAlchemyStore(url))
+
+
+class UndefinedTable(sqlite3.ProgrammingError):
+    """What psycopg raises."""
+
+    sqlstate = "42P01"
+
+
+@pytest.mark.parametrize("error", [UndefinedTable("relation"), sqlite3.ProgrammingError(1146, "Table doesn't exist")])
+def test_missing_tables_are_recognised_everywhere(faulty_store, faults, error):
+    """PostgreSQL and MySQL say the same in codes of their own."""
+    faults.append(error)
+    with pytest.raises(StoreUnavailableError, match="flask iterapay init-db"):
+        faulty_store.get("order:1")
+
+
+# Errors and patience
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize(("name", "wrapped"), DRIVER_ERRORS.items(), ids=DRIVER_ERRORS)
+def test_no_error_of_a_driver_escapes(faulty_store, faults, call, name, wrapped):
+    """Whatever a driver raises arrives as an error of the store, with the original behind it."""
+    raised = sqlite3.Error if name == "DBAPIError" else getattr(sqlite3, name)
+    faults += [raised("canary")] * 10
+    with stamina.set_testing(True, attempts=2), pytest.raises(StoreError) as caught:
+        call(faulty_store)
+    assert type(caught.value.__cause__) is wrapped
+    assert "canary" not in str(caught.value)
+
+
+def test_every_error_of_sqlalchemy_has_one_root():
+    """The one class that the store catches covers every error that SQLAlchemy defines."""
+    errors = [value for value in vars(exc).values() if isinstance(value, type) and issubclass(value, Exception)]
+    foreign = [error for error in errors if not issubclass(error, exc.SQLAlchemyError | Warning)]
+    assert foreign == [exc.EmulatedDBAPIException]
+    assert len(DRIVER_ERRORS) >= 9
+
+
+def test_an_exhausted_pool_is_unavailable(url, store):
+    """Waiting in vain for a connection is an error of the store too."""
+    engine = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=0.01)
+    with engine.connect(), pytest.raises(StoreUnavailableError) as caught:
+        SQLAlchemyStore(engine).get("order:1")
+    engine.dispose()
+    assert isinstance(caught.value.__cause__, exc.TimeoutError)
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize(
+    "error",
+    [
+        sqlite3.OperationalError("database is locked"),
+        sqlite3.ProgrammingError("Cannot operate on a closed database."),
+    ],
+    ids=["busy", "connection lost"],
+)
+def test_what_may_pass_is_tried_again(faulty_store, faults, store, call, error):
+    """A busy database and a broken connection are met with another attempt, and nothing is done twice."""
+    faults += [error, error]
+    with stamina.set_testing(True, attempts=3):
+        call(faulty_store)
+    assert faults == []
+    assert store.get("order:1").version in {1, 2}
+
+
+def test_patience_ends(faulty_store, faults):
+    """The attempts are counted, and the last error is behind the answer."""
+    faults += [sqlite3.OperationalError("database is locked")] * 10
+    with stamina.set_testing(True, attempts=3), pytest.raises(StoreUnavailableError):
+        faulty_store.get("order:1")
+    assert len(faults) == 7
+
+
+@pytest.mark.parametrize(
+    "error", [sqlite3.DataError("too long"), sqlite3.OperationalError("no such table: iterapay_x")]
+)
+def test_what_will_not_pass_is_not_tried_again(faulty_store, faults, error):
+    """An error that repeats itself is reported at once."""
+    faults += [error] * 10
+    with stamina.set_testing(True, attempts=3), pytest.raises(StoreUnavailableError):
+        faulty_store.get("order:1")
+    assert len(faults) == 9
+
+
+@pytest.mark.parametrize("name", ["add", "save"])
+def test_a_write_gives_up_on_a_database_that_stays_locked(store, path, name):
+    """Behind a writer that never ends a write fails, and writes nothing."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        with stamina.set_testing(True, attempts=2), pytest.raises(StoreUnavailableError):
+            CALLS[name](store)
+    assert store.search("", limit=10) == [SECOND, FIRST]
+
+
+def test_an_unreachable_database_is_unavailable(tmp_path):
+    """A path that cannot be opened is an error of the store at its first use."""
+    store = SQLAlchemyStore(f"sqlite:///{tmp_path}/missing/orders.sqlite")
+    with stamina.set_testing(True, attempts=1), pytest.raises(StoreUnavailableError):
+        store.get("order:1")
+
+
+def test_a_retry_logs_nothing_of_the_record(faulty_store, faults, caplog):
+    """The log of a retry has no key, ref or body in it."""
+    faults.append(sqlite3.OperationalError("database is locked"))
+    with stamina.set_testing(True, attempts=2):
+        faulty_store.add(replace(FIRST, key="order:canary", refs=("canary",), body="canary"))
+    assert caplog.records
+    assert "canary" not in "".join(str(vars(record)) for record in caplog.records)
+
+
+# URLs
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite+pysqlite:///:memory:"])
+def test_sqlite_in_memory_is_refused(url):
+    """Every connection would be a database of its own."""
+    with pytest.raises(ConfigurationError, match="ITERAPAY_DATABASE_URL"):
+        SQLAlchemyStore(url)
+
+
+def test_an_engine_in_memory_is_refused():
+    """The same holds for an engine that is handed in."""
+    with pytest.raises(ConfigurationError, match="ITERAPAY_DATABASE_URL"):
+        SQLAlchemyStore(create_engine("sqlite://"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "canary",
+        "canary://shop:canary@db/shop",
+        "oracle+nothing://shop:canary@db/shop",
+        "postgresql://shop:can/ary@db:canary/shop",
+        "postgresql+asyncpg_canary://shop:canary@db/shop",
+    ],
+)
+def test_an_unusable_url_is_not_repeated(url):
+    """What is wrong with a URL is told without a word of it, in the traceback too."""
+    with pytest.raises(ConfigurationError, match="ITERAPAY_DATABASE_URL") as caught:
+        SQLAlchemyStore(url)
+    assert "ary" not in "".join(traceback.format_exception(caught.value)).replace(url or "-", "")
+
+
+def test_a_missing_driver_is_named():
+    """Whoever forgot to install the driver learns its name."""
+    with pytest.raises(ConfigurationError, match="No module named 'cx_Oracle'"):
+        SQLAlchemyStore("oracle+cx_oracle://shop:canary@db/shop")
+
+
+def test_repr_has_no_password(tmp_path):
+    """A store says which kind of database it uses, and no more."""
+    store = SQLAlchemyStore(f"sqlite:///{tmp_path}/canary.sqlite")
+    assert repr(store) == "<SQLAlchemyStore sqlite>"

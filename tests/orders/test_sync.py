@@ -1,0 +1,229 @@
+"""The only door for news: claims, hints, polls, and a gateway that fails."""
+
+import pytest
+from worlds import World, make_world
+
+from flask_iterapay.errors import GatewayError, OrderNotFoundError
+from flask_iterapay.orders.models import OrderStatus
+
+READ = "GET /merchants/11111111-1111-4111-8111-111111111111/invoices/"
+TRANSACTIONS = "/transactions/list"
+
+
+@pytest.fixture
+def world(tmp_path):
+    return make_world(tmp_path)
+
+
+def reads(world: World) -> int:
+    return world.wire.count(READ)
+
+
+class TestClaims:
+    def test_while_one_reads_a_poll_does_not(self, world: World):
+        """A claim keeps others from reading the gateway for the same order."""
+        world.choose()
+        world.clock.advance(61)
+        before = reads(world)
+        world.wire.interrupt(READ, lambda: world.service.poll("1042"))
+        world.service.sync("1042")
+        assert reads(world) == before + 1
+
+    def test_a_hint_during_a_read_makes_the_reader_read_once_more(self, world: World):
+        """News that comes in the middle of a read is not lost, and nobody reads beside the holder."""
+        order = world.choose()
+        before = reads(world)
+
+        def pay_and_hint():
+            world.act("pay_exact", order)
+            assert world.service.receive_hint(order.current_invoice_id).status is OrderStatus.AWAITING_PAYMENT
+
+        world.wire.interrupt(READ, lambda: None)
+        world.wire.faults[-1].fragment = TRANSACTIONS
+        world.wire.faults[-1].run = pay_and_hint
+        assert world.service.sync("1042").status is OrderStatus.PAID
+        assert reads(world) == before + 2
+
+    def test_a_claim_ends_by_itself(self, world: World):
+        """A worker that dies while it reads leaves the order to the next."""
+
+        class Crash(BaseException):
+            pass
+
+        def crash():
+            raise Crash
+
+        order = world.choose()
+        world.act("pay_exact", order)
+        world.wire.interrupt(READ, crash)
+        with pytest.raises(Crash):
+            world.service.sync("1042")
+        assert world.service.sync("1042").status is OrderStatus.AWAITING_PAYMENT
+        world.clock.advance(61)
+        assert world.service.sync("1042").status is OrderStatus.PAID
+
+    def test_a_stale_read_is_never_saved_after_a_fresh_one(self, world: World):
+        """A reader that was overtaken while it slept leaves the newer state alone."""
+        order = world.choose()
+
+        def be_overtaken():
+            world.clock.advance(61)
+            world.act("pay_exact", order)
+            assert world.service.sync("1042").status is OrderStatus.PAID
+
+        world.wire.interrupt(TRANSACTIONS, be_overtaken)
+        assert world.service.sync("1042").status is OrderStatus.PAID
+        assert [event.key for event in world.service.get("1042").events] == ["order.paid:1042"]
+
+    def test_a_change_beside_the_claim_does_not_cost_the_snapshot(self, world: World):
+        """If only something else about the order changed, what was read is applied to the newer order."""
+        order = world.choose()
+        world.act("pay_pending", order)
+        world.service.sync("1042")
+        world.act("confirm", order)
+        world.act("settle", order)
+        before = reads(world)
+        world.wire.interrupt(READ, lambda: world.service.dispatch("1042"))
+        assert world.service.sync("1042").status is OrderStatus.PAID
+        assert reads(world) == before + 1
+
+
+class TestPoll:
+    def test_a_thousand_polls_are_one_read_an_interval(self, world: World):
+        """The gateway does not feel how many pages are open."""
+        world.choose()
+        before = reads(world)
+        for _ in range(1000):
+            world.service.poll("1042")
+        assert reads(world) == before
+        world.clock.advance(15)
+        for _ in range(1000):
+            world.service.poll("1042")
+        assert reads(world) == before + 1
+
+    def test_a_poll_of_an_order_without_invoice_reads_nothing(self, world: World):
+        """There is nothing to read before a method was chosen."""
+        world.place()
+        assert world.service.poll("1042").status is OrderStatus.NEW
+        assert world.wire.requests == []
+
+    def test_a_poll_of_an_unknown_order_says_so(self, world: World):
+        """A made-up order is not made by asking for it."""
+        with pytest.raises(OrderNotFoundError):
+            world.service.poll("nobody")
+
+
+class TestCheck:
+    def test_a_check_reads_at_once_unless_it_was_read_a_moment_ago(self, world: World):
+        """A customer who presses the button is answered from the gateway, but cannot flood it."""
+        order = world.choose()
+        world.clock.advance(15)
+        world.service.poll("1042")
+        world.act("pay_exact", order)
+        assert world.service.check("1042").status is OrderStatus.AWAITING_PAYMENT
+        world.clock.advance(15)
+        assert world.service.check("1042").status is OrderStatus.PAID
+
+    def test_a_check_while_the_gateway_is_down_waits_for_the_next_try(self, world: World):
+        """Impatience does not add load to a gateway in trouble."""
+        world.choose()
+        world.clock.advance(15)
+        world.wire.fail(READ)
+        world.service.check("1042")
+        before = reads(world)
+        world.service.check("1042")
+        assert reads(world) == before
+
+
+class TestHints:
+    def test_a_hint_about_a_foreign_invoice_does_nothing(self, world: World):
+        """A merchant's other invoices are none of this shop's business."""
+        world.choose()
+        before = len(world.wire.requests)
+        assert world.service.receive_hint("somebody-elses") is None
+        assert len(world.wire.requests) == before
+
+    def test_a_hint_proves_nothing(self, world: World):
+        """Only what the API says counts."""
+        order = world.choose()
+        assert world.service.receive_hint(order.current_invoice_id).status is OrderStatus.AWAITING_PAYMENT
+
+    def test_a_hint_always_leads_to_a_read(self, world: World):
+        """Even right after another read, unless the order is paid."""
+        order = world.choose()
+        before = reads(world)
+        world.service.receive_hint(order.current_invoice_id)
+        world.act("pay_exact", order)
+        assert world.service.receive_hint(order.current_invoice_id).status is OrderStatus.PAID
+        assert reads(world) == before + 2
+
+    def test_hints_about_a_paid_order_read_once_an_interval(self, world: World):
+        """A flood of duplicates costs nothing."""
+        order = world.choose()
+        world.act("pay_exact", order)
+        world.service.receive_hint(order.current_invoice_id)
+        before = reads(world)
+        for _ in range(20):
+            world.service.receive_hint(order.current_invoice_id)
+        assert reads(world) == before
+        world.clock.advance(15)
+        world.service.receive_hint(order.current_invoice_id)
+        assert reads(world) == before + 1
+
+    def test_duplicates_make_one_event(self, world: World):
+        """However often it is told, an order is paid once."""
+        order = world.choose()
+        world.act("pay_exact", order)
+        for _ in range(5):
+            world.clock.advance(20)
+            world.service.receive_hint(order.current_invoice_id)
+        assert [event.key for event in world.service.get("1042").events] == ["order.paid:1042"]
+
+
+class TestTrouble:
+    def test_a_gateway_that_fails_keeps_the_order_due(self, world: World):
+        """The state stays, the trouble is noted, and the order is read again later and later."""
+        order = world.choose()
+        world.wire.fail(READ)
+        with pytest.raises(GatewayError):
+            world.service.receive_hint(order.current_invoice_id)
+        failed = world.service.get("1042")
+        assert (failed.status, failed.claim) == (OrderStatus.AWAITING_PAYMENT, None)
+        assert failed.unreachable_since == world.clock()
+        assert failed.due_at > world.clock()
+
+    def test_recovery_clears_the_trouble(self, world: World):
+        """Once the gateway answers, nothing reminds of it."""
+        world.choose()
+        world.wire.fail(READ)
+        world.clock.advance(15)
+        assert world.service.poll("1042").unreachable_since
+        world.wire.mend()
+        world.clock.advance(15)
+        assert world.service.poll("1042").unreachable_since is None
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_a_key_that_may_not_list_transactions_leaves_the_word_to_the_invoice(self, world: World, status):
+        """Transactions unknown is not transactions absent."""
+        order = world.choose()
+        world.act("pay_exact", order)
+        world.wire.fail(TRANSACTIONS, status=status)
+        paid = world.service.sync("1042")
+        assert paid.status is OrderStatus.PAID
+        assert paid.current_invoice.snapshot.transactions is None
+
+    def test_a_superseded_invoice_that_is_gone_does_not_hide_the_payment(self, world: World):
+        """What the merchant deleted in the dashboard must not keep the rest from being read."""
+        first = world.choose(method_id="1")
+        second = world.service.choose_method("1042", "2")
+        world.wire.fail(f"{READ}{first.current_invoice_id}", status=404)
+        world.act("pay_exact", second)
+        assert world.service.sync("1042").status is OrderStatus.PAID
+
+    def test_a_current_invoice_that_is_gone_is_trouble(self, world: World):
+        """404 on the invoice that the customer was asked to pay is never taken for "nothing came"."""
+        order = world.choose()
+        world.wire.fail(f"{READ}{order.current_invoice_id}", status=404)
+        with pytest.raises(GatewayError):
+            world.service.sync("1042")
+        assert world.service.get("1042").status is OrderStatus.AWAITING_PAYMENT
