@@ -98,7 +98,7 @@ def reconcile(*, every_seconds: int | None, limit: int) -> None:
 
 
 @cli.command()
-@click.option("--port", default=8099, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--port", default=8099, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--database", type=click.Path(dir_okay=False, path_type=Path), default=Path("iterapay-sandbox.sqlite3"))
 @click.option("--webhook-url", help="Where to deliver webhooks: a loopback URL.")
 @click.option("--webhook-secret", envvar="ITERAPAY_WEBHOOK_SECRET", help="What to sign them with.")

@@ -205,7 +205,10 @@ class RefTakenError(StoreError):
 
 
 class StoreUnavailableError(StoreError):
-    """The database is down or stayed busy through every bounded retry. Nothing was written."""
+    """The database is down or stayed busy through every bounded retry.
+
+    Whether the write took effect is unknown until the record is read: the connection may have broken in the commit.
+    """
 
 
 class OrderError(IteraPayError):

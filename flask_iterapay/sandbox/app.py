@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, SecurityError
-from werkzeug.serving import run_simple
+from werkzeug.serving import BaseWSGIServer, make_server
 
 from ..errors import ConfigurationError
 from .bodies import InvalidRequestError
@@ -22,7 +22,15 @@ from .service import Clock, Deliver, SandboxService
 from .state import SandboxState
 from .storage import SandboxStore
 
-__all__ = ["API_KEY", "BEARER_TOKEN", "MERCHANT_ID", "create_sandbox_app", "post_to_loopback", "serve"]
+__all__ = [
+    "API_KEY",
+    "BEARER_TOKEN",
+    "MERCHANT_ID",
+    "create_sandbox_app",
+    "make_sandbox_server",
+    "post_to_loopback",
+    "serve",
+]
 
 MERCHANT_ID = "5a4db0c5-0000-4000-8000-000000000001"
 API_KEY = "sandbox-api-key"
@@ -110,6 +118,27 @@ def _answer_error(error: HTTPException) -> Response:
     return answer_panel_error(error) if is_page else answer_error(error)
 
 
+def make_sandbox_server(
+    *,
+    port: int,
+    path: str | Path,
+    host: str = "127.0.0.1",
+    webhook_url: str | None = None,
+    webhook_secret: str | None = None,
+) -> BaseWSGIServer:
+    """Make a threaded server on loopback, with the credentials that this module names. Port 0 takes a free one.
+
+    Raises:
+        ConfigurationError: the host is not on loopback, or a webhook URL has no secret.
+    """
+    if host not in _LOOPBACK:
+        raise ConfigurationError(f"the sandbox is served on loopback only, not on {host!r}")
+    app = create_sandbox_app(path=path, webhook_url=webhook_url, webhook_secret=webhook_secret)
+    # Against DNS rebinding: somebody else's page must not work the panel under a name of its own.
+    app.config["TRUSTED_HOSTS"] = [*_LOOPBACK, "[::1]"]
+    return make_server(host, port, app, threaded=True)
+
+
 def serve(
     *,
     port: int,
@@ -118,14 +147,9 @@ def serve(
     webhook_url: str | None = None,
     webhook_secret: str | None = None,
 ) -> None:
-    """Serve a sandbox on loopback until it is interrupted, with the credentials that this module names.
-
-    Raises:
-        ConfigurationError: the host is not on loopback, or a webhook URL has no secret.
-    """
-    if host not in _LOOPBACK:
-        raise ConfigurationError(f"the sandbox is served on loopback only, not on {host}")
-    app = create_sandbox_app(path=path, webhook_url=webhook_url, webhook_secret=webhook_secret)
-    # Against DNS rebinding: a page of somebody else's must not work the panel under a name of its own.
-    app.config["TRUSTED_HOSTS"] = [*_LOOPBACK, "[::1]"]
-    run_simple(host, port, app, threaded=True)
+    """Serve a sandbox until it is interrupted; see ``make_sandbox_server``."""
+    server = make_sandbox_server(
+        host=host, port=port, path=path, webhook_url=webhook_url, webhook_secret=webhook_secret
+    )
+    server.log_startup()
+    server.serve_forever()

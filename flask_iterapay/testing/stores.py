@@ -280,10 +280,17 @@ class DurableOrderStoreContract(OrderStoreContract):
         assert reopened.search("", limit=10) == records
         assert reopened.get_by_ref("invoice-2") == records[1]
 
+    def test_racing_stores_lose_no_update(self, store: OrderStore, open_store: OpenStore) -> None:
+        """Every increment of threads that each opened the store for themselves is counted."""
+        store.add(_record(body="0"))
+        ready = threading.Barrier(_RACERS)
+        _in_threads(lambda _: _open_and_count(open_store, ready))
+        assert _counted(store) == _RACERS * _ROUNDS
+
     def test_racing_processes_lose_no_update(self, store: OrderStore, open_store: OpenStore) -> None:
         """Every increment of processes that read, compute and save until they succeed is counted."""
         store.add(_record(body="0"))
-        _in_processes(_count_in_process, open_store)
+        _in_processes(_open_and_count, open_store)
         assert _counted(store) == _RACERS * _ROUNDS
 
     def test_a_killed_process_loses_nothing(self, store: OrderStore, open_store: OpenStore) -> None:
@@ -348,7 +355,7 @@ def _in_processes(task: Callable[[OpenStore, Barrier], None], open_store: OpenSt
     assert [process.exitcode for process in processes] == [0] * _RACERS
 
 
-def _count_in_process(open_store: OpenStore, ready: Barrier) -> None:
+def _open_and_count(open_store: OpenStore, ready: Barrier | threading.Barrier) -> None:
     store = open_store()
     ready.wait(_PATIENCE_SECONDS)
     _count(store, _ROUNDS)
@@ -374,12 +381,7 @@ def _kill_while_saving(open_store: OpenStore) -> int:
 
 def _save_for_ever(open_store: OpenStore, sender: Connection) -> None:
     store = open_store()
-    record = store.get("order:1")
-    assert record is not None
-    while store.save(record := _versioned(record), expected_version=record.version - 1):
-        sender.send(record.version)
-
-
-def _versioned(record: Record) -> Record:
-    version = record.version + 1
-    return replace(record, version=version, refs=(f"invoice-{version}",), body=str(version))
+    while record := store.get("order:1"):
+        number = record.version + 1
+        store.save(_next(record, refs=(f"invoice-{number}",), body=str(number)), expected_version=record.version)
+        sender.send(number)

@@ -1,6 +1,8 @@
 """The blueprint: which address leads to which function, and the headers that every answer carries."""
 
 import contextvars
+from io import BytesIO
+from urllib.parse import urlencode
 
 from flask import Blueprint, Response, abort, current_app, request
 from flask_wtf.csrf import CSRFError, generate_csrf
@@ -65,9 +67,14 @@ def _sandbox(path: str) -> WerkzeugResponse:
     sandbox = current_iterapay.sandbox
     if sandbox is None:
         abort(404)
+    # Written anew, because the shop's CSRF protection has consumed the form by now.
+    body = urlencode(list(request.form.items(multi=True))).encode()
     environ = request.environ | {
         "SCRIPT_NAME": request.root_path + request.path.removesuffix(f"/{path}"),
         "PATH_INFO": f"/{path}",
+        "CONTENT_TYPE": "application/x-www-form-urlencoded",
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.input": BytesIO(body),
         # The panel's forms are posted to this app, whose CSRF protection wants a token of its own making.
         "iterapay.csrf_field": current_app.config.get("WTF_CSRF_FIELD_NAME", "csrf_token"),
         "iterapay.csrf_token": generate_csrf(),

@@ -100,7 +100,9 @@ def on_csrf_error(error: CSRFError) -> ResponseReturnValue:
 def on_store_error(error: StoreError) -> ResponseReturnValue:
     """The shop's database failed: say so, and that nothing is lost."""
     logger.error("the order store failed: %s", error)
-    response = make_response(render_template("iterapay/problem.html", settings=current_iterapay.settings), 503)
+    token = (request.view_args or {}).get("token")
+    page = render_template("iterapay/problem.html", settings=current_iterapay.settings, token=token)
+    response = make_response(page, 503)
     response.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
     return response
 

@@ -22,8 +22,9 @@ class TokenSigner:
     """
 
     def __init__(self, secret_keys: Sequence[str | bytes]) -> None:
+        keys = [key.encode() if isinstance(key, str) else key for key in secret_keys]
         self._serializer = URLSafeSerializer(
-            list(secret_keys),
+            keys,
             salt=_SALT,
             signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
         )

@@ -14,7 +14,7 @@ from ..gateway.codec import find_invoice_id
 from ..gateway.signing import SIGNATURE_HEADER, verify
 from .state import current_iterapay
 
-__all__ = ["MAX_BODY_BYTES", "create_webhook_blueprint"]
+__all__ = ["MAX_BODY_BYTES", "create_webhook_blueprint", "receive"]
 
 MAX_BODY_BYTES = 64 * 1024
 _RETRY_AFTER_SECONDS = 30

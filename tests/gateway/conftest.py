@@ -24,7 +24,9 @@ class Clock:
 
 
 class Gateway:
-    """Answers requests in turn with what was laid out: JSON for a 200, a status, a response, or an error to raise."""
+    """Answers requests in turn with what was laid out: JSON for a 200, a status, a response, an error to raise, or a
+    function that makes one of these.
+    """
 
     def __init__(self):
         self.requests = []
@@ -36,6 +38,8 @@ class Gateway:
     def __call__(self, request):
         self.requests.append(request)
         answer = self._answers.popleft()
+        if callable(answer):
+            answer = answer()
         if isinstance(answer, Exception):
             raise answer
         if isinstance(answer, int):

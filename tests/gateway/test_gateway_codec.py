@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flask_iterapay.gateway import codec
@@ -84,6 +84,7 @@ def test_numbers_keep_their_digits():
     assert repr(codec.decode(b"[100.500000, 1e2, 7]")) == "[Decimal('100.500000'), Decimal('1E+2'), 7]"
 
 
+@settings(max_examples=50, deadline=None)
 @given(body=st.binary(max_size=300))
 def test_decoding_raises_nothing_but_its_own_error(body):
     """Any bytes at all are either read or refused."""
@@ -94,6 +95,7 @@ def test_decoding_raises_nothing_but_its_own_error(body):
 
 
 @pytest.mark.parametrize("parse", PARSERS)
+@settings(max_examples=50, deadline=None)
 @given(data=json_values)
 def test_parsing_raises_nothing_but_its_own_error(parse, data):
     """Any JSON at all, in any place, is either read or refused."""
@@ -427,6 +429,7 @@ def test_a_hostile_hint_names_nothing(body):
     assert codec.find_invoice_id(body) is None
 
 
+@settings(max_examples=50, deadline=None)
 @given(body=st.binary(max_size=300) | json_values.map(lambda value: json.dumps(value, default=str).encode()))
 def test_searching_a_hint_never_raises(body):
     """Any bytes give an id that can be asked for, or nothing."""
@@ -458,6 +461,7 @@ def test_a_secret_at_the_cut_is_hidden_whole():
     assert codec.parse_problem(body, secrets=("s3cret-s3cret",))[1] == "x" * 195 + "[hidd"
 
 
+@settings(max_examples=50, deadline=None)
 @given(body=st.binary(max_size=300) | json_values.map(lambda value: json.dumps(value, default=str).encode()))
 def test_reading_a_problem_never_raises(body):
     """Any error body gives two short, printable texts."""

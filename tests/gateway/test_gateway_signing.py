@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flask_iterapay.errors import SignatureError
@@ -67,6 +67,7 @@ def test_the_error_quotes_nothing_of_the_header():
     assert "forged" not in str(caught.value)
 
 
+@settings(max_examples=50, deadline=None)
 @given(body=st.binary(max_size=200), header=st.none() | st.text(max_size=150) | st.binary(max_size=150))
 def test_no_header_raises_anything_but_a_signature_error(body, header):
     """Whatever the header holds, one typed error leaves; nothing guessed is ever accepted."""
@@ -74,6 +75,7 @@ def test_no_header_raises_anything_but_a_signature_error(body, header):
         verify(body, header, ["", SECRET])
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     body=st.binary(max_size=200),
     position=st.integers(0, 63),

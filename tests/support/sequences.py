@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
-from builders import at, make_order, make_record, make_snapshot, make_transaction
+from builders import START, at, make_order, make_record, make_snapshot, make_transaction
 
 from flask_iterapay.gateway.models import PaymentMethod
 from flask_iterapay.orders.lifecycle import accept, cancel
@@ -138,38 +138,65 @@ def make_start() -> Order:
 class Situation:
     """An order, how it came there, and what the walker itself remembers of it.
 
-    ``dealt_with`` are the transfers that a person's decision was about.
+    ``dealt_with`` are the transfers that a person's decision was about; ``count`` is how many sequences lead here.
     """
 
     order: Order
+    count: int = 1
     path: tuple[str, ...] = ()
     newest: dict[str, Snapshot]
     is_accepted: bool = False
-    dealt_with: frozenset[str] = frozenset()
+    dealt_with: frozenset[tuple[str, str]] = frozenset()
 
 
 def walk(settle: Settle, *, length: int, policy: Policy, letters: tuple[Letter, ...] = LETTERS) -> int:
-    """Try every sequence of up to ``length`` letters; return how many steps were checked.
+    """Try every sequence of up to ``length`` letters; return how many there are.
+
+    Sequences that lead to the same order go on as one, told apart by all that ``settle`` may look at. So seven letters
+    take minutes, not years.
 
     Raises:
         Violation: at the first step that breaks a rule.
     """
     situations = [Situation(order=make_start(), newest={})]
-    steps = 0
+    total = 0
     for number in range(1, length + 1):
         now = at(number * STEP_SECONDS)
-        following = []
+        following: dict[object, Situation] = {}
         for before in situations:
             for letter in letters:
                 after = _take(settle, before, letter, now, policy)
                 if after is None:
                     continue
-                steps += 1
                 for problem in _problems(settle, before, after, letter, now, policy):
                     raise Violation(f"{problem}: {' > '.join(after.path)}")
-                following.append(after)
-        situations = following
-    return steps
+                same = following.setdefault(_fingerprint(after), replace(after, count=0))
+                following[_fingerprint(after)] = replace(same, count=same.count + before.count)
+        situations = list(following.values())
+        total += sum(situation.count for situation in situations)
+    return total
+
+
+def _fingerprint(situation: Situation) -> object:
+    """All that the next step depends on.
+
+    Of a snapshot's age it is enough to know whether the quote still ran and whether it came in stale: every other
+    reading is newer than all before it.
+    """
+    order = situation.order
+    seen = [_sight(record.snapshot, record) for record in order.invoices]
+    newest = [_sight(situation.newest.get(record.invoice_id), record) for record in order.invoices]
+    waits = tuple((record.unclear_since, record.dismissed) for record in order.invoices)
+    has_paid = any(event.name is EventName.PAID for event in order.events)
+    own = (situation.is_accepted, situation.dealt_with, *newest)
+    return *_outcome(order), order.is_late, order.anomalies, order.paid_invoice_id, has_paid, waits, *seen, *own
+
+
+def _sight(snapshot: Snapshot | None, record: InvoiceRecord) -> object:
+    if snapshot is None:
+        return None
+    is_over, is_stale = snapshot.read_at >= record.expires_at, snapshot.read_at < START
+    return snapshot.invoice, snapshot.transactions, is_over, is_stale
 
 
 def _take(settle: Settle, before: Situation, letter: Letter, now: datetime, policy: Policy) -> Situation | None:
@@ -179,15 +206,24 @@ def _take(settle: Settle, before: Situation, letter: Letter, now: datetime, poli
         newest = dict(before.newest)
         for snapshot in read:
             invoice_id = snapshot.invoice.invoice_id
-            if invoice_id not in newest or newest[invoice_id].read_at <= snapshot.read_at:
+            is_ours = any(record.invoice_id == invoice_id for record in before.order.invoices)
+            if is_ours and (invoice_id not in newest or newest[invoice_id].read_at <= snapshot.read_at):
                 newest[invoice_id] = snapshot
         return replace(before, order=settle(before.order, read, now, policy), path=path, newest=newest)
     if not _may_decide(before.order, letter):
         return None
     decided = letter.decide(before.order, now, actor="ann", note="")
-    money = frozenset(transfer.transaction_id for snapshot in before.newest.values() for transfer in money_of(snapshot))
+    dealt_with = before.dealt_with | _transfers(before.newest)
     is_accepted = before.is_accepted or letter.decide is accept
-    return replace(before, order=decided, path=path, is_accepted=is_accepted, dealt_with=before.dealt_with | money)
+    return replace(before, order=decided, path=path, is_accepted=is_accepted, dealt_with=dealt_with)
+
+
+def _transfers(newest: dict[str, Snapshot]) -> frozenset[tuple[str, str]]:
+    return frozenset(
+        (invoice_id, transfer.transaction_id)
+        for invoice_id, snapshot in newest.items()
+        for transfer in money_of(snapshot)
+    )
 
 
 def _may_decide(order: Order, letter: Letter) -> bool:
@@ -227,9 +263,11 @@ def _book_problems(before: Order, after: Order) -> Iterator[str]:
 def _status_problems(before: Situation, after: Situation, letter: Letter, policy: Policy) -> Iterator[str]:
     was, status = before.order.status, after.order.status
     records = {record.invoice_id: record for record in after.order.invoices}
-    known = [(records[key], snapshot) for key, snapshot in after.newest.items() if key in records]
-    is_payable = any(may_be_paid(record, snapshot, after.order.amount, policy) for record, snapshot in known)
-    money = {transfer.transaction_id for _, snapshot in known for transfer in money_of(snapshot)}
+    is_payable = any(
+        may_be_paid(records[invoice_id], snapshot, after.order.amount, policy)
+        for invoice_id, snapshot in after.newest.items()
+    )
+    money = _transfers(after.newest)
     if was is OrderStatus.PAID and status is not OrderStatus.PAID:
         yield "paid was taken back"
     if status is OrderStatus.PAID and was is not status and not after.is_accepted and not is_payable:

@@ -3,38 +3,30 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from builders import USDT, at, make_order, make_record, make_snapshot, make_transaction
 from flask import Blueprint, Flask, render_template
 from jinja2 import StrictUndefined
 from markupsafe import Markup
 
 import flask_iterapay
-from flask_iterapay.gateway.models import Invoice, InvoiceState, PaymentMethod, Transaction, TransactionState
-from flask_iterapay.orders.models import (
-    Anomaly,
-    HoldReason,
-    InvoiceRecord,
-    Order,
-    OrderStatus,
-    Settlement,
-    Snapshot,
-)
+from flask_iterapay.gateway.models import PaymentMethod
+from flask_iterapay.orders.models import Anomaly, HoldReason, InvoiceRecord, Order, OrderStatus, Settlement
 from flask_iterapay.web.forms import CheckForm, MethodForm
 from flask_iterapay.web.qr import qr_svg
 from flask_iterapay.web.view import PageState, build_view
 
-NOW = datetime(2025, 3, 14, 14, 20, tzinfo=UTC)
+NOW = at(139)
 ADDRESS = "TQn9Y2khEsLJW1ChVWFMSMeRDow5KcbLSE"
-PAY_AMOUNT = "25.150000"
+TX_HASH = "7c2d4206c03a883d9066d620335dc1be272a8dc733cfa3f6d10308faa37facc0"
 HOSTILE = '"><script>alert(1)</script><b onclick=x style=y>'
 METHODS = (
-    PaymentMethod(method_id=1, name="USDT-TRC20", network="TRON", ticker="USDT"),
+    USDT,
     PaymentMethod(method_id=2, name="USDT-ERC20", network="Ethereum", ticker="USDT"),
     PaymentMethod(method_id=3, name="BTC", network="Bitcoin", ticker="BTC"),
 )
@@ -42,63 +34,29 @@ SETTINGS = SimpleNamespace(is_sandbox=False, support_url="https://shop.example/h
 WEB = Path(flask_iterapay.__file__).parent / "web"
 
 
-def a_record(state: InvoiceState, *transactions: TransactionState, minutes_left: int = 12) -> InvoiceRecord:
-    """An invoice of 25 USD in USDT on TRON whose newest snapshot shows ``state`` and transfers."""
-    transfers = tuple(
-        Transaction(
-            transaction_id=f"t{number}",
-            invoice_id="i1",
-            amount="25.150000",
-            state=transaction,
-            spelling=transaction,
-            created_at=NOW - timedelta(minutes=5),
-            tx_hash="7c2d4206c03a883d9066d620335dc1be272a8dc733cfa3f6d10308faa37facc" + str(number),
-        )
-        for number, transaction in enumerate(transactions)
-    )
-    invoice = Invoice(invoice_id="i1", state=state, spelling=state)
-    return InvoiceRecord(
-        invoice_id="i1",
-        amount=Decimal("25.00"),
-        method=METHODS[0],
-        created_at=NOW - timedelta(minutes=10),
-        address=ADDRESS,
-        pay_amount=PAY_AMOUNT,
-        expires_at=NOW + timedelta(minutes=minutes_left, seconds=41),
-        snapshot=Snapshot(invoice=invoice, transactions=transfers, read_at=NOW),
-    )
+def a_record(state: str, *transfers: str, **fields: object) -> InvoiceRecord:
+    """An invoice with an address that looks real, whose newest snapshot shows ``state`` and transfers."""
+    transactions = (replace(make_transaction(transfer), tx_hash=TX_HASH) for transfer in transfers)
+    return make_record(address=ADDRESS, snapshot=make_snapshot(state, *transactions), **fields)
 
 
-def an_order(status: OrderStatus, *invoices: InvoiceRecord, **changes: object) -> Order:
-    """An order of 25 USD that is in ``status`` and watched."""
-    order = Order(
-        order_id="1042",
-        amount=Decimal("25.00"),
-        created_at=NOW - timedelta(minutes=20),
-        changed_at=NOW - timedelta(minutes=2),
-        description="Blue ceramic mug",
-        return_url="/thanks",
-        status=status,
-        invoices=invoices,
-        current_invoice_id=invoices[-1].invoice_id if invoices else None,
-        next_check_at=NOW,
-        read_at=NOW,
-    )
-    return replace(order, **changes)
+def an_order(status: OrderStatus, *records: InvoiceRecord, **fields: object) -> Order:
+    """An order in ``status`` that is watched and was just read."""
+    common = {"description": "Blue ceramic mug", "return_url": "/thanks", "next_check_at": NOW, "read_at": NOW}
+    return make_order(*records, **common | {"status": status} | fields)
 
 
-def a_hold(reason: HoldReason, record: InvoiceRecord, **changes: object) -> Order:
+def a_hold(reason: HoldReason, record: InvoiceRecord) -> Order:
     """An order on hold for ``reason``."""
-    return an_order(OrderStatus.ON_HOLD, record, hold_reason=reason, **changes)
+    return an_order(OrderStatus.ON_HOLD, record, hold_reason=reason)
 
 
-OPEN = a_record(InvoiceState.OPEN)
-OVER = a_record(InvoiceState.OPEN, minutes_left=-2)
-SEEN = a_record(InvoiceState.CONFIRMING, TransactionState.PENDING)
-ENDED = a_record(InvoiceState.EXPIRED, TransactionState.PENDING, minutes_left=-30)
-SETTLED = a_record(InvoiceState.PAID, TransactionState.SETTLED)
-PART = a_record(InvoiceState.UNDERPAID, TransactionState.CONFIRMED)
-PART_ENDED = replace(PART, expires_at=NOW)
+OPEN = a_record("pending")
+OVER = a_record("pending", quote=60)
+SEEN = a_record("processing", "pending")
+ENDED = a_record("expired", "pending", quote=30)
+SETTLED = a_record("paid", "settled")
+PART = a_record("underpaid", "confirmed")
 ORDERS = {
     PageState.CHOOSE_METHOD: an_order(OrderStatus.NEW),
     PageState.PREPARING: an_order(OrderStatus.PREPARING),
@@ -107,14 +65,14 @@ ORDERS = {
     PageState.PAID: an_order(OrderStatus.PAID, SETTLED, settlement=Settlement.EXACT),
     PageState.OVERPAID: an_order(OrderStatus.PAID, SETTLED, settlement=Settlement.OVERPAID),
     PageState.UNDERPAID_OPEN: a_hold(HoldReason.UNDERPAID, PART),
-    PageState.UNDERPAID_CLOSED: a_hold(HoldReason.UNDERPAID, PART_ENDED),
+    PageState.UNDERPAID_CLOSED: a_hold(HoldReason.UNDERPAID, replace(PART, expires_at=NOW)),
     PageState.EXPIRED_WITH_MONEY: a_hold(HoldReason.EXPIRED_WITH_MONEY, ENDED),
-    PageState.EXPIRED: an_order(OrderStatus.EXPIRED, a_record(InvoiceState.EXPIRED, minutes_left=-30)),
+    PageState.EXPIRED: an_order(OrderStatus.EXPIRED, a_record("expired", quote=60)),
     PageState.LATE: a_hold(HoldReason.LATE, ENDED),
     PageState.UNDER_REVIEW: a_hold(HoldReason.AML_UNKNOWN, SETTLED),
     PageState.CHECKING: an_order(OrderStatus.AWAITING_PAYMENT, OVER),
     PageState.CANCELLED: an_order(OrderStatus.CANCELLED),
-    PageState.UNREACHABLE: an_order(OrderStatus.AWAITING_PAYMENT, OVER, unreachable_since=NOW - timedelta(minutes=1)),
+    PageState.UNREACHABLE: an_order(OrderStatus.AWAITING_PAYMENT, OVER, unreachable_since=at(79)),
 }
 
 
@@ -227,7 +185,7 @@ def test_every_state_has_its_headline_in_the_page_and_in_the_title(state: PageSt
 def test_every_state_shows_reference_last_update_and_support(state: PageState) -> None:
     """What a worried customer needs is in the same place of every page."""
     footer = render(ORDERS[state]).partition("</main>")[2]
-    assert "Reference 1042 Last update 2025-03-14 14:20 UTC Help Contact support" in words(footer)
+    assert "Reference 1042 Last update 2026-01-15 10:32 UTC Help Contact support" in words(footer)
     assert 'href="https://shop.example/help"' in footer
 
 
@@ -320,17 +278,17 @@ def test_waiting_says_what_where_and_until_when() -> None:
     """Amount, network, deadline and the fee hint are all on the page that asks for money."""
     html = render(ORDERS[PageState.WAITING])
     text = words(html)
-    assert "Send it on the TRON network, before 14:32 UTC" in text
+    assert "Send it on the TRON network, before 10:45 UTC" in text
     assert "the fee comes on top" in text
     assert "Send only USDT on TRON to this address" in text
-    assert "25.00 USD" in text
+    assert "100.00 USD" in text
     assert 'role="timer" data-seconds-left="761"' in html
 
 
 def test_a_deadline_of_another_day_carries_its_date() -> None:
     """A clock time alone would be read as today's."""
     record = replace(OPEN, expires_at=NOW + timedelta(days=2))
-    assert "before 2025-03-16 14:20 UTC" in words(render(an_order(OrderStatus.AWAITING_PAYMENT, record)))
+    assert "before 2026-01-17 10:32 UTC" in words(render(an_order(OrderStatus.AWAITING_PAYMENT, record)))
 
 
 @pytest.mark.parametrize("record", [OPEN, PART])
@@ -348,7 +306,7 @@ def test_a_renewed_price_shows_the_old_and_the_new_amount() -> None:
     """The pay amount never changes silently, and the page says that the order's own amount did not change."""
     record = replace(OPEN, previous_pay_amount="24.990000")
     text = words(render(an_order(OrderStatus.AWAITING_PAYMENT, record)))
-    assert "it was 24.990000 USDT and is now 25.150000 USDT . Your order is still 25.00 USD" in text
+    assert "it was 24.990000 USDT and is now 25.150000 USDT . Your order is still 100.00 USD" in text
 
 
 def test_an_unreachable_gateway_leaves_a_running_price_payable() -> None:
@@ -357,7 +315,7 @@ def test_an_unreachable_gateway_leaves_a_running_price_payable() -> None:
     html = render(order)
     text = words(html)
     assert ADDRESS in text
-    assert "We can’t refresh the status right now. You see what we knew at 2025-03-14 14:20 UTC" in text
+    assert "We can’t refresh the status right now. You see what we knew at 2026-01-15 10:32 UTC" in text
     first_announced = re.search(r"data-announce>([^<]*)", html)
     assert first_announced is not None
     assert first_announced[1] == "We can’t refresh the status right now."
@@ -366,13 +324,13 @@ def test_an_unreachable_gateway_leaves_a_running_price_payable() -> None:
 def test_an_unreachable_gateway_while_preparing_says_what_was_known() -> None:
     """The last known state is named on the page that has nothing else to show."""
     order = replace(ORDERS[PageState.PREPARING], unreachable_since=NOW)
-    assert "Last known, at 2025-03-14 14:20 UTC : your payment was being prepared." in words(render(order))
+    assert "Last known, at 2026-01-15 10:32 UTC : your payment was being prepared." in words(render(order))
 
 
 @pytest.mark.parametrize("status", [OrderStatus.AWAITING_PAYMENT, OrderStatus.EXPIRED])
 def test_a_refused_transfer_is_told_and_locks_the_method(status: OrderStatus) -> None:
     """After a transfer that failed the gateway's checks, support comes before the next one."""
-    order = an_order(status, a_record(InvoiceState.OPEN, TransactionState.FAILED))
+    order = an_order(status, a_record("pending", "failed"))
     text = words(render(order))
     assert "A transfer for this order was refused" in text
     assert "Pay with another method" not in text
@@ -396,8 +354,8 @@ def test_an_expired_price_that_is_no_longer_watched_names_support_instead() -> N
 def test_a_receipt_tells_how_it_was_paid_and_leads_back() -> None:
     """Method, time and transfer are there to be printed, and a link, not a redirect, leads back to the shop."""
     page = Page(render(ORDERS[PageState.PAID]))
-    assert "Order amount 25.00 USD Payment method USDT on TRON Completed 2025-03-14 14:18 UTC" in page.text
-    assert "7c2d4206c03a883d9066d620335dc1be272a8dc733cfa3f6d10308faa37facc0" in page.text
+    assert "Order amount 100.00 USD Payment method USDT on TRON Completed 2026-01-15 10:30 UTC" in page.text
+    assert TX_HASH in page.text
     assert {"class": "ip-button", "href": "/thanks"} in page.attributes("a")
 
 
@@ -420,7 +378,7 @@ def test_a_cancelled_order_with_money_says_that_it_was_seen() -> None:
 
 def test_an_order_without_description_is_named_by_its_id() -> None:
     """The summary is never empty."""
-    assert "Order 1042 25.00 USD" in words(render(replace(ORDERS[PageState.PREPARING], description="")))
+    assert "Order 1042 100.00 USD" in words(render(replace(ORDERS[PageState.PREPARING], description="")))
 
 
 def test_methods_are_offered_as_radios_in_words() -> None:
