@@ -39,7 +39,7 @@ from ..errors import (
 from .codec import decode, parse_problem
 from .fields import CodecError
 
-__all__ = ["MAX_ANSWER_BYTES", "BaseTransport", "Call", "Credential", "GatewayHttp"]
+__all__ = ["MAX_ANSWER_BYTES", "BaseTransport", "Call", "Credential", "GatewayHttp", "plan_retry"]
 
 Result = TypeVar("Result")
 
@@ -151,7 +151,9 @@ class GatewayHttp:
         retrying = stamina.RetryingCaller(
             attempts=_ATTEMPTS, timeout=None, wait_initial=0.2, wait_max=_MAX_WAIT_SECONDS, wait_jitter=0.5
         )
-        return retrying(lambda error: self._plan_retry(error, deadline), self._send, call, deadline)
+        return retrying(
+            lambda error: plan_retry(error, seconds_left=deadline - self._clock()), self._send, call, deadline
+        )
 
     def write(self, call: Call[Result]) -> Result:
         """Send a call that changes something: once, since an answer that was lost proves nothing."""
@@ -162,18 +164,6 @@ class GatewayHttp:
         client = self._clients.pop(self._get_process_id(), None)
         if client is not None:
             client.close()
-
-    def _plan_retry(self, error: Exception, deadline: float) -> bool | float:
-        """Answer stamina: no, yes after as many seconds as the gateway asked for, or yes with its own back-off.
-
-        A wait that would outlast the deadline is not begun.
-        """
-        if not isinstance(error, GatewayUnavailableError):
-            return False
-        asked_seconds = error.retry_after_seconds if isinstance(error, RateLimitedError) else None
-        if (asked_seconds or _MAX_WAIT_SECONDS) >= deadline - self._clock():
-            return False
-        return asked_seconds or True
 
     def _send(self, call: Call[Result], deadline: float) -> Result:
         status, body = self._exchange(call, deadline)
@@ -256,6 +246,19 @@ class GatewayHttp:
             # The status says enough; a body that cannot be read must not hide it.
             return "", ""
         return parse_problem(body, secrets=(call.credential.value, *call.secrets))
+
+
+def plan_retry(error: Exception, *, seconds_left: float) -> bool | float:
+    """Tell stamina whether to try again: no, after as many seconds as the gateway asked for, or with its own back-off.
+
+    A wait that would outlast the deadline is not begun.
+    """
+    if not isinstance(error, GatewayUnavailableError):
+        return False
+    asked_seconds = error.retry_after_seconds if isinstance(error, RateLimitedError) else None
+    if (asked_seconds or _MAX_WAIT_SECONDS) >= seconds_left:
+        return False
+    return asked_seconds or True
 
 
 def _check_base_url(text: str) -> str:

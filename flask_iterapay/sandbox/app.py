@@ -32,11 +32,12 @@ __all__ = [
     "serve",
 ]
 
-MERCHANT_ID = "5a4db0c5-0000-4000-8000-000000000001"
+MERCHANT_ID = "00000000-0000-4000-8000-000000000000"
 API_KEY = "sandbox-api-key"
 BEARER_TOKEN = "sandbox-bearer-token"  # noqa: S105 - it opens nothing but a sandbox
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_SERVED_HOSTS = ["127.0.0.1", "localhost"]
+_DELIVERED_HOSTS = [*_SERVED_HOSTS, "::1"]
 _CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
 _DELIVERY_SECONDS = 5
 _MAX_BODY_BYTES = 64 * 1024
@@ -59,7 +60,7 @@ def post_to_loopback(url: str, headers: Mapping[str, str], body: bytes) -> int:
         http.client.HTTPException: the answer was not HTTP.
     """
     parts = urlsplit(url)
-    if parts.scheme not in _CONNECTIONS or parts.hostname not in _LOOPBACK:
+    if parts.scheme not in _CONNECTIONS or parts.hostname not in _DELIVERED_HOSTS:
         raise ValueError("the sandbox delivers to loopback addresses only")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     with closing(_CONNECTIONS[parts.scheme](parts.hostname, parts.port, timeout=_DELIVERY_SECONDS)) as connection:
@@ -131,11 +132,11 @@ def make_sandbox_server(
     Raises:
         ConfigurationError: the host is not on loopback, or a webhook URL has no secret.
     """
-    if host not in _LOOPBACK:
+    if host not in _SERVED_HOSTS:
         raise ConfigurationError(f"the sandbox is served on loopback only, not on {host!r}")
     app = create_sandbox_app(path=path, webhook_url=webhook_url, webhook_secret=webhook_secret)
     # Against DNS rebinding: somebody else's page must not work the panel under a name of its own.
-    app.config["TRUSTED_HOSTS"] = [*_LOOPBACK, "[::1]"]
+    app.config["TRUSTED_HOSTS"] = _SERVED_HOSTS
     return make_server(host, port, app, threaded=True)
 
 

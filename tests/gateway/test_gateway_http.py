@@ -23,7 +23,7 @@ from flask_iterapay.errors import (
     RedirectedAnswerError,
     UnauthorizedError,
 )
-from flask_iterapay.gateway.transport import MAX_ANSWER_BYTES
+from flask_iterapay.gateway.transport import MAX_ANSWER_BYTES, plan_retry
 
 INVOICE_ID = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
 
@@ -250,6 +250,25 @@ def test_a_wait_that_outlasts_the_deadline_is_not_begun(gateway, client, seconds
     with pytest.raises(RateLimitedError):
         client.get_invoice(INVOICE_ID)
     assert len(gateway.requests) == attempts
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds_left", "plan"),
+    [
+        (RateLimitedError("x", retry_after_seconds=7), 8, 7),
+        (RateLimitedError("x", retry_after_seconds=7), 7, False),
+        (RateLimitedError("x", retry_after_seconds=0), 8, True),
+        (RateLimitedError("x"), 8, True),
+        (GatewayServerError("x"), 2.1, True),
+        (GatewayServerError("x"), 2, False),
+        (NotFoundError("x"), 8, False),
+        (MalformedAnswerError("x"), 8, False),
+        (ValueError("x"), 8, False),
+    ],
+)
+def test_a_retry_waits_as_long_as_the_gateway_asked_for(error, seconds_left, plan):
+    """What the gateway asked for is waited out to the second; without a wish, the back-off is our own."""
+    assert repr(plan_retry(error, seconds_left=seconds_left)) == repr(plan)
 
 
 def test_the_deadline_covers_all_attempts(gateway, client, clock):

@@ -398,9 +398,7 @@ class TestTable:
         paid = {case for case in list_cases() if settle_case(case).status is OrderStatus.PAID}
         record = make_record()
         assert paid == {
-            case
-            for case in list_cases()
-            if may_be_paid(record, make_case(case), Decimal("100.00"), POLICIES[case[-1]])
+            case for case in list_cases() if may_be_paid(record, make_case(case), Decimal("100.00"), POLICIES[case[-1]])
         }
         assert 100 < len(paid) < len(list_cases()) / 2
 
@@ -410,9 +408,11 @@ class TestTable:
         for case in list_cases():
             assert settle_case(case).settlement == words.get(InvoiceState(case[0]), "unpaid"), case
 
-    @pytest.mark.parametrize("words", [OrderStatus, HoldReason, Settlement, EventName, Anomaly], ids=lambda e: e.__name__)
+    @pytest.mark.parametrize(
+        "words", [OrderStatus, HoldReason, Settlement, EventName, Anomaly], ids=lambda e: e.__name__
+    )
     def test_the_docs_explain_every_word(self, words):
-        """A status, reason, settlement, event or anomaly that is new needs a line there."""
+        """A new status, reason, settlement, event or anomaly needs a line there."""
         text = DOCS.read_text(encoding="utf-8")
         assert [word for word in words if f"| `{word}` |" not in text] == []
 

@@ -10,7 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 from flask_iterapay.gateway.models import Invoice, InvoiceState, PaymentMethod, Transaction, TransactionState
-from flask_iterapay.orders.models import InvoiceRecord, Order, OrderStatus, Snapshot
+from flask_iterapay.orders.lifecycle import settle
+from flask_iterapay.orders.models import InvoiceRecord, Order, OrderStatus, Policy, Snapshot
 
 START = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 QUOTE_SECONDS = 900
@@ -90,3 +91,10 @@ def make_snapshot(
         transactions=None if is_blind else tuple(replace(item, invoice_id=invoice_id) for item in listed),
         read_at=at(read),
     )
+
+
+def live(order: Order, *snapshots: Snapshot) -> Order:
+    """Settle one snapshot after the other, each at the time that it was read, under the strict policy."""
+    for snapshot in snapshots:
+        order = settle(order, [snapshot], snapshot.read_at, Policy())
+    return order

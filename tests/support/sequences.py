@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 
 from builders import START, at, make_order, make_record, make_snapshot, make_transaction
 
@@ -124,6 +125,7 @@ LETTERS = (
 )
 
 
+@cache
 def make_start() -> Order:
     """An order of 100.00 with a current invoice, one by another method, and one from when its total was 80.00."""
     tron = PaymentMethod(method_id=2, name="TRX", network="TRON", ticker="TRX")
@@ -170,8 +172,9 @@ def walk(settle: Settle, *, length: int, policy: Policy, letters: tuple[Letter, 
                     continue
                 for problem in _problems(settle, before, after, letter, now, policy):
                     raise Violation(f"{problem}: {' > '.join(after.path)}")
-                same = following.setdefault(_fingerprint(after), replace(after, count=0))
-                following[_fingerprint(after)] = replace(same, count=same.count + before.count)
+                sight = _fingerprint(after)
+                same = following.setdefault(sight, replace(after, count=0))
+                following[sight] = replace(same, count=same.count + before.count)
         situations = list(following.values())
         total += sum(situation.count for situation in situations)
     return total
@@ -237,14 +240,17 @@ def _may_decide(order: Order, letter: Letter) -> bool:
 def _problems(
     settle: Settle, before: Situation, after: Situation, letter: Letter, now: datetime, policy: Policy
 ) -> Iterator[str]:
-    yield from _book_problems(before.order, after.order)
     yield from _status_problems(before, after, letter, policy)
+    yield from _book_problems(before.order, after.order)
+    if letter.decide is not None:
+        return
     again = settle(after.order, letter.read(now), now, policy)
-    if letter.decide is None and again != after.order:
+    yield from _book_problems(after.order, again)
+    if again != after.order:
         yield "the same snapshot, settled again, changed the order"
-    if letter.decide is None and not _is_settled_for_good(before.order):
-        if _outcome(settle(_forget(after), (), now, policy)) != _outcome(after.order):
-            yield "older snapshots still decide"
+    fresh = settle(_forget(after), (), now, policy)
+    if not _is_settled_for_good(before.order) and _outcome(fresh) != _outcome(after.order):
+        yield "older snapshots still decide"
 
 
 def _book_problems(before: Order, after: Order) -> Iterator[str]:

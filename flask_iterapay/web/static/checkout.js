@@ -33,12 +33,13 @@
       // After sleep the clock may be far past the mark; then the warning would be untrue.
       if (lastLeft > mark && left <= mark && left > mark - 10) announce(dataset[`at${mark}`], "polite");
     }
-    lastLeft = left;
+    // A slow answer turns the clock back, but a mark is passed once.
+    lastLeft = Math.min(lastLeft, left);
     const clock = new Date(left * 1000).toISOString().slice(left < 3600 ? 14 : 11, 19);
     timer().textContent = left ? clock : dataset.at0;
     if (left) return;
     deadline = null;
-    poll();
+    plan(0);
   }
 
   async function get(url) {
@@ -49,8 +50,7 @@
   }
 
   async function poll() {
-    if (isPolling || document.hidden) return;
-    if (seconds() < notBefore) return plan(0);
+    if (isPolling) return;
     isPolling = true;
     try {
       const status = await (await get(main.dataset.status)).json();
@@ -60,8 +60,11 @@
         count(status.seconds_left);
       }
       const updated = find("[data-updated]");
-      updated.dateTime = status.updated_at;
-      updated.textContent = `${status.updated_at.slice(0, 16).replace("T", " ")} UTC`;
+      // A shop may have a footer of its own.
+      if (updated) {
+        updated.dateTime = status.updated_at;
+        updated.textContent = `${status.updated_at.slice(0, 16).replace("T", " ")} UTC`;
+      }
       failures = 0;
     } catch {
       failures += 1;
@@ -84,17 +87,17 @@
     const next = find("main[data-status]", page);
     if (!next) throw new Error("no order");
     // What was opened, chosen or focused stays so, where the new page has it too.
-    for (const { id, open, checked } of main.querySelectorAll("details[open], input:checked")) {
-      const twin = find(`#${id}`, next);
-      if (twin) Object.assign(twin, open ? { open } : { checked });
+    for (const { id, value, open, checked } of main.querySelectorAll("details[open], input:checked")) {
+      const twin = page.getElementById(id);
+      if (twin && twin.value === value) Object.assign(twin, open ? { open } : { checked });
     }
-    const focused = document.activeElement;
-    const hadFocus = main.contains(focused);
+    const { activeElement } = document;
+    const hadFocus = main.contains(activeElement);
     document.title = page.title;
     main.replaceWith(next);
     main = next;
     enhance();
-    if (hadFocus) (find(`#${focused.id || "-"}`, main) || find("h1", main)).focus({ preventScroll: true });
+    if (hadFocus) (document.getElementById(activeElement.id) || find("h1", main)).focus({ preventScroll: true });
     const { politeness } = main.dataset;
     if (politeness !== "off" && sentence() !== announced) announce(sentence(), politeness);
     announced = sentence();
@@ -123,10 +126,7 @@
     setTimeout(() => { button.textContent = label; }, 3000);
   });
 
-  const wake = () => {
-    clearTimeout(pollTimer);
-    if (main.dataset.nextPoll) poll();
-  };
+  const wake = () => plan(0);
   document.addEventListener("visibilitychange", wake);
   addEventListener("online", wake);
   setInterval(tick, 1000);

@@ -1,0 +1,202 @@
+"""What shops, customers and people do to an order: invoices are made and renewed, money is accepted or turned down."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from builders import QUOTE_SECONDS, USDT, at, live, make_order, make_record, make_snapshot, make_transaction
+
+from flask_iterapay.gateway.models import DepositAddress
+from flask_iterapay.orders.lifecycle import (
+    abandon_intent,
+    accept,
+    cancel,
+    pin_address,
+    record_intent,
+    record_invoice,
+    refuse_invoice,
+    reuse_invoice,
+    settle,
+)
+from flask_iterapay.orders.models import Anomaly, HoldReason, Intent, Order, OrderStatus, Policy, Settlement
+
+POLICY = Policy()
+PAID = make_snapshot("paid", "settled", aml=True)
+INTENT = Intent(ref="r", method=USDT, amount=Decimal("100.00"), expires_at=at(160))
+
+
+def names(order: Order) -> list[str]:
+    return [event.name.removeprefix("order.") for event in order.events]
+
+
+def make_two() -> Order:
+    """An order with a superseded invoice, inv-1, and a current one, inv-2."""
+    return make_order(make_record("inv-1"), make_record("inv-2"))
+
+
+def decide(verb: Callable[..., Order], order: Order, seconds: float = 500) -> Order:
+    return verb(order, at(seconds), actor="ann", note="spoke to the customer")
+
+
+class TestMakingAnInvoice:
+    def test_the_invoice_of_an_intent_takes_the_place_of_the_current_one(self):
+        """Between the two steps there is no current invoice, and the old one stays watched."""
+        order = record_intent(make_order(make_record()), INTENT, at(100))
+        assert (order.status, order.current_invoice_id) == (OrderStatus.PREPARING, None)
+        assert order.intent == replace(INTENT, superseded_invoice_id="inv-1")
+        order = record_invoice(order, "inv-2", at(101))
+        assert (order.status, order.current_invoice_id, order.intent) == (OrderStatus.PREPARING, "inv-2", None)
+        assert (order.next_check_at, order.invoices[1].address, len(order.invoices)) == (at(101), None, 2)
+
+    def test_an_invoice_without_an_intent_is_a_programming_error(self):
+        """Nobody records what nobody asked for."""
+        with pytest.raises(ValueError, match="intent"):
+            record_invoice(make_order(), "inv-1", at(100))
+
+    @pytest.mark.parametrize(("now", "is_over"), [(159, False), (160, True)])
+    def test_an_intent_ends_by_itself(self, now, is_over):
+        """Whoever was making the invoice is taken for dead, and the invoice before it is current again."""
+        order = settle(record_intent(make_order(make_record()), INTENT, at(100)), [], at(now), POLICY)
+        assert (order.intent is None) is is_over
+        assert order.status is (OrderStatus.AWAITING_PAYMENT if is_over else OrderStatus.PREPARING)
+        assert order.current_invoice_id == ("inv-1" if is_over else None)
+
+    def test_an_abandoned_intent_gives_way_at_once(self):
+        """With or without an invoice before it; where there is no intent nothing changes."""
+        before = make_order(make_record())
+        order = abandon_intent(record_intent(before, INTENT, at(100)), at(101), POLICY)
+        assert (order.status, order.current_invoice_id) == (OrderStatus.AWAITING_PAYMENT, "inv-1")
+        first = abandon_intent(record_intent(make_order(), INTENT, at(100)), at(101), POLICY)
+        assert (first.status, first.current_invoice_id) == (OrderStatus.NEW, None)
+        assert abandon_intent(before, at(101), POLICY) is before
+
+    def test_money_that_comes_while_an_invoice_is_made_counts(self):
+        """The old address was known to the customer all along."""
+        order = record_intent(make_order(make_record()), INTENT, at(100))
+        assert live(order, make_snapshot("pending", "pending")).status is OrderStatus.CONFIRMING
+        assert live(order, PAID).status is OrderStatus.PAID
+
+    def test_going_back_to_a_live_invoice_makes_it_current(self):
+        """The customer changed the method and changed back."""
+        order = reuse_invoice(make_two(), "inv-1", at(100), POLICY)
+        assert (order.current_invoice_id, order.status) == ("inv-1", OrderStatus.AWAITING_PAYMENT)
+
+    def test_a_refused_invoice_lets_the_customer_choose_again(self):
+        """The gateway gives no address for its method; an invoice that is not current is left alone."""
+        order = make_order(make_record(address=None), status=OrderStatus.PREPARING)
+        assert refuse_invoice(order, "inv-1", at(100), POLICY).status is OrderStatus.NEW
+        assert refuse_invoice(make_two(), "inv-1", at(100), POLICY).current_invoice_id == "inv-2"
+
+    def test_the_first_quote_is_pinned_and_shown_byte_for_byte(self):
+        """The pay amount is the gateway's own string."""
+        order = make_order(make_record(address=None, pay_amount=None, expires_at=None))
+        deposit = DepositAddress(address="TX", pay_amount="25.150000", expires_at=at(900))
+        record = pin_address(order, "inv-1", deposit, at(1)).invoices[0]
+        assert (record.address, record.pay_amount, record.expires_at) == ("TX", "25.150000", at(900))
+        assert record.previous_pay_amount is None
+
+    def test_a_renewed_price_keeps_the_old_one_in_sight(self):
+        """The same address with a new amount and expiry; the same quote again changes nothing."""
+        deposit = DepositAddress(address="T-inv-1", pay_amount="26.1", expires_at=at(2000))
+        order = pin_address(make_order(make_record()), "inv-1", deposit, at(1000))
+        record = order.invoices[0]
+        assert (record.pay_amount, record.previous_pay_amount, record.expires_at) == ("26.1", "25.150000", at(2000))
+        assert order.changed_at == at(1000)
+        assert pin_address(order, "inv-1", deposit, at(1001)) is order
+
+    def test_a_renewed_expiry_alone_is_no_new_price(self):
+        """The amount before stays the one before."""
+        deposit = DepositAddress(address="T-inv-1", pay_amount="25.150000", expires_at=at(2000))
+        record = pin_address(make_order(make_record()), "inv-1", deposit, at(1000)).invoices[0]
+        assert (record.expires_at, record.previous_pay_amount) == (at(2000), None)
+
+    def test_another_address_is_an_anomaly_and_is_not_shown(self):
+        """Money would go where nobody knows; it is told once."""
+        before = make_order(make_record())
+        swapped = DepositAddress(address="TSWAPPED", pay_amount="1", expires_at=at(2000))
+        order = pin_address(before, "inv-1", swapped, at(1000))
+        assert (order.invoices, order.anomalies) == (before.invoices, (Anomaly.ADDRESS_CHANGED,))
+        assert pin_address(order, "inv-1", swapped, at(1001)) is order
+
+
+class TestPeople:
+    def test_a_person_accepts_the_money_of_a_held_order(self):
+        """The order is paid, by nobody's invoice, and the history says by whom."""
+        held = live(make_order(make_record()), make_snapshot("underpaid", "confirmed"))
+        order = decide(accept, held)
+        assert (order.status, order.paid_invoice_id) == (OrderStatus.PAID, None)
+        assert (order.settlement, order.hold_reason) == (Settlement.UNDERPAID, None)
+        assert names(order) == ["on_hold", "released", "paid"]
+        assert (order.history[-1].actor, order.history[-1].note) == ("ann", "spoke to the customer")
+
+    def test_what_a_person_accepted_is_no_second_payment(self):
+        """The same money does not contradict itself when the gateway comes round."""
+        held = live(make_order(make_record()), make_snapshot("underpaid", "confirmed"))
+        order = live(decide(accept, held), make_snapshot("paid", "confirmed", aml=True, read=600))
+        assert (order.status, order.anomalies) == (OrderStatus.PAID, ())
+
+    def test_accepted_money_is_recorded_as_the_gateway_counts_it_now(self):
+        """While the order waited for a person, the gateway came to call it overpaid."""
+        late = make_transaction("settled", seen=QUOTE_SECONDS + 3601)
+        reads = [make_snapshot("expired", late, read=5000), make_snapshot("overpaid", late, aml=True, read=5100)]
+        order = decide(accept, live(make_order(make_record()), *reads), seconds=5200)
+        assert (order.status, order.settlement) == (OrderStatus.PAID, Settlement.OVERPAID)
+
+    def test_a_cancelled_order_that_nobody_pays_stays_cancelled(self):
+        """Expiry, silence and failed dust change nothing."""
+        order = decide(cancel, make_order(make_record()))
+        quiet = [
+            make_snapshot(word, "failed", read=read) for read, word in enumerate(["pending", "expired"], start=600)
+        ]
+        assert live(order, *quiet).status is OrderStatus.CANCELLED
+        assert names(order) == ["cancelled"]
+
+    @pytest.mark.parametrize(
+        "snapshot",
+        [
+            make_snapshot("pending", "pending", read=600),
+            make_snapshot("paid", "settled", aml=True, read=600),
+            make_snapshot("expired", "confirmed", read=600),
+            make_snapshot("paid", aml=True, read=600, is_blind=True),
+        ],
+        ids=["pending", "paid", "expired", "blind"],
+    )
+    def test_money_for_a_cancelled_order_is_held_for_a_person(self, snapshot):
+        """It never pays the order by itself."""
+        held = live(decide(cancel, make_order(make_record())), snapshot)
+        assert (held.status, held.hold_reason) == (OrderStatus.ON_HOLD, HoldReason.CANCELLED_WITH_MONEY)
+        assert live(held, replace(PAID, read_at=at(700))).events == held.events
+        assert decide(accept, held, 800).status is OrderStatus.PAID
+
+    def test_money_that_a_person_turned_down_is_not_asked_about_again(self):
+        """Readings that show the same transfers leave the order cancelled; a new transfer does not."""
+        seen = make_snapshot("expired", "confirmed", read=400)
+        turned_down = decide(cancel, live(make_order(make_record()), seen))
+        assert turned_down.status is OrderStatus.CANCELLED
+        again = live(turned_down, make_snapshot("paid", "confirmed", aml=True, read=600))
+        assert again.status is OrderStatus.CANCELLED
+        more = live(again, make_snapshot("paid", "confirmed", "settled", aml=True, read=700))
+        assert more.hold_reason is HoldReason.CANCELLED_WITH_MONEY
+
+    def test_money_that_was_turned_down_stays_so_while_transactions_cannot_be_read(self):
+        """One reading without the list is no new money."""
+        turned_down = decide(cancel, live(make_order(make_record()), make_snapshot("underpaid", "confirmed")))
+        assert live(turned_down, make_snapshot("underpaid", is_blind=True, read=600)).status is OrderStatus.CANCELLED
+
+    def test_new_money_is_noticed_although_transactions_cannot_be_read(self):
+        """A person turned down a part; then the gateway calls the invoice paid."""
+        turned_down = decide(cancel, live(make_order(make_record()), make_snapshot("underpaid", is_blind=True)))
+        order = live(turned_down, make_snapshot("paid", aml=True, is_blind=True, read=600))
+        assert order.hold_reason is HoldReason.CANCELLED_WITH_MONEY
+
+    def test_cancelling_ends_an_intent(self):
+        """An invoice that is being made then finds no order to belong to."""
+        intended = record_intent(make_order(), INTENT, at(100))
+        assert decide(cancel, intended).intent is None
+
+    def test_a_decision_is_made_once(self):
+        """Accepting or cancelling again changes nothing."""
+        held = live(make_order(make_record()), make_snapshot("underpaid", "confirmed"))
+        for verb in (accept, cancel):
+            assert decide(verb, decide(verb, held), 501) == decide(verb, held)
