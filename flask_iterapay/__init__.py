@@ -33,6 +33,7 @@ from .errors import (
     StoreUnavailableError,
     TooManyInvoicesError,
     UnauthorizedError,
+    UnreadableRecordError,
     UnusableAnswerError,
 )
 from .extension import IteraPay
@@ -81,5 +82,6 @@ __all__ = [
     "StoreUnavailableError",
     "TooManyInvoicesError",
     "UnauthorizedError",
+    "UnreadableRecordError",
     "UnusableAnswerError",
 ]

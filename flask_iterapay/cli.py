@@ -104,8 +104,13 @@ def reconcile(*, every_seconds: int | None, limit: int) -> None:
 @click.option("--webhook-secret", envvar="ITERAPAY_WEBHOOK_SECRET", help="What to sign them with.")
 def sandbox(*, port: int, database: Path, webhook_url: str | None, webhook_secret: str | None) -> None:
     """Serve an IteraPay of your own on loopback, for tests and demonstrations. No money moves."""
-    from .sandbox.app import serve  # only for this command
+    from .sandbox.app import API_KEY, BEARER_TOKEN, MERCHANT_ID, serve  # only for this command
 
+    click.echo(f"ITERAPAY_BASE_URL=http://127.0.0.1:{port}")
+    click.echo(f"ITERAPAY_MERCHANT_ID={MERCHANT_ID}")
+    click.echo(f"ITERAPAY_API_KEY={API_KEY}")
+    click.echo(f"bearer token for `flask iterapay webhook register`: {BEARER_TOKEN}")
+    click.echo(f"control panel: http://127.0.0.1:{port}/panel/")
     serve(port=port, path=database, webhook_url=webhook_url, webhook_secret=webhook_secret)
 
 

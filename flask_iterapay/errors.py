@@ -25,6 +25,7 @@
     ├── StoreError
     │   ├── RecordExistsError
     │   ├── RefTakenError
+    │   ├── UnreadableRecordError    written by a newer release, or damaged
     │   └── StoreUnavailableError    busy, down, or losing every race for a while
     └── OrderError                   what was asked cannot be done to this order
         ├── InvalidOrderError        a bad order id, currency, description or return URL
@@ -72,6 +73,7 @@ __all__ = [
     "StoreUnavailableError",
     "TooManyInvoicesError",
     "UnauthorizedError",
+    "UnreadableRecordError",
     "UnusableAnswerError",
 ]
 
@@ -202,6 +204,10 @@ class RecordExistsError(StoreError):
 
 class RefTakenError(StoreError):
     """A ref (an invoice id) already belongs to another record."""
+
+
+class UnreadableRecordError(StoreError):
+    """A record's body cannot be read: a newer release wrote it, or it is damaged. It is left as it is."""
 
 
 class StoreUnavailableError(StoreError):

@@ -249,7 +249,7 @@ class IteraPay:
         )
 
     def _make_sandbox(self, app: Flask, settings: Settings, clock: Clock) -> "WSGIApplication":
-        from .sandbox.app import create_sandbox_app  # only where the sandbox is switched on
+        from .sandbox.app import BEARER_TOKEN, create_sandbox_app  # only where the sandbox is switched on
 
         def deliver(url: str, headers: Mapping[str, str], body: bytes) -> int:
             # In process the sandbox knows one shop: the one it lives in, whatever URL is registered.
@@ -266,6 +266,8 @@ class IteraPay:
             path=_instance_file(app, "iterapay-sandbox.sqlite3"),
             merchant_id=settings.merchant_id,
             api_key=settings.api_key,
+            # One credential under both names where the shop sends its key as a bearer token.
+            bearer_token=settings.api_key if settings.auth == "bearer" else BEARER_TOKEN,
             webhook_secret=settings.webhook_secrets[0],
             clock=clock,
             deliver=deliver,

@@ -240,3 +240,10 @@ class TestPublicMethods:
             with pytest.raises(OrderNotOnHoldError):
                 shop.iterapay.resolve_hold("1042", is_accepted=True, actor="ana")
         assert [event.key for event in shop.heard] == ["order.paid:1042"]
+
+
+def test_the_sandbox_takes_the_key_as_a_bearer_token_too(tmp_path):
+    """ITERAPAY_AUTH=bearer can be tried before it is needed."""
+    shop = Shop(tmp_path, ITERAPAY_AUTH="bearer")
+    shop.choose(shop.place())
+    assert shop.order().status is OrderStatus.AWAITING_PAYMENT

@@ -4,11 +4,12 @@ This is the one mechanism that makes concurrent changes safe (architecture secti
 goes through ``change`` or ``save``; both compare the version that was read with the one that is stored.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from ..errors import OrderNotFoundError, StoreUnavailableError
+from ..errors import OrderNotFoundError, StoreUnavailableError, UnreadableRecordError
 from .codec import format_order, parse_order
 from .models import Order
 from .stores.base import OrderStore, Record
@@ -17,6 +18,8 @@ __all__ = ["Ledger"]
 
 _PREFIX = "order:"
 _ATTEMPTS = 50
+
+logger = logging.getLogger("flask_iterapay")
 
 
 class Ledger:
@@ -56,7 +59,7 @@ class Ledger:
     def change(self, order_id: str, compute: Callable[[Order], Order]) -> Order:
         """Apply ``compute`` to the newest order and save the result; compute again on every lost race.
 
-        ``compute`` must be free of side effects. If it returns its argument nothing is written. What it raises
+        ``compute`` must be free of side effects. If its result equals the order nothing is written. What it raises
         passes through.
 
         Raises:
@@ -65,7 +68,7 @@ class Ledger:
         for _ in range(_ATTEMPTS):
             order = self.get(order_id)
             changed = compute(order)
-            if changed is order:
+            if changed == order:
                 return order
             saved = self.save(changed)
             if saved is not None:
@@ -73,8 +76,9 @@ class Ledger:
         raise StoreUnavailableError(f"order {order_id!r} changed under each of {_ATTEMPTS} attempts to save it")
 
     def due(self, now: datetime, limit: int) -> list[Order]:
-        """The orders whose time has come, longest overdue first."""
-        return [_order(record) for record in self._store.due(now, limit) if record.key.startswith(_PREFIX)]
+        """The orders whose time has come, longest overdue first; what cannot be read is logged and left out."""
+        records = [record for record in self._store.due(now, limit) if record.key.startswith(_PREFIX)]
+        return [order for record in records if (order := _readable_order(record))]
 
 
 def _record(order: Order) -> Record:
@@ -90,4 +94,16 @@ def _record(order: Order) -> Record:
 
 
 def _order(record: Record) -> Order:
-    return parse_order(record.body, version=record.version)
+    try:
+        return parse_order(record.body, version=record.version)
+    except (ValueError, TypeError, KeyError, ArithmeticError) as error:
+        raise UnreadableRecordError(f"{record.key}: {error}") from error
+
+
+def _readable_order(record: Record) -> Order | None:
+    try:
+        return _order(record)
+    except UnreadableRecordError:
+        # One damaged record must not keep the rest from being finished.
+        logger.exception("%s cannot be read and is left alone", record.key)
+        return None

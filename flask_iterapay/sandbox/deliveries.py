@@ -121,8 +121,7 @@ def plan_deliveries(
 ) -> list[Delivery]:
     """Queue the deliveries of one change, with the faults that are switched on.
 
-    A dropped delivery is kept for the log. ``REORDER`` sends the last event first and holds the first one back, so
-    that later changes overtake it.
+    A dropped delivery is kept for the log. ``REORDER`` holds the first event back, so that later news overtakes it.
     """
     faults = settings.webhook_faults
     deliveries = [_make(event, settings, now=now, event_id=f"evt_{new_id()}") for event in events]
@@ -130,7 +129,6 @@ def plan_deliveries(
         deliveries = [replace(delivery, due_at=now + settings.delay) for delivery in deliveries]
     if WebhookFault.REORDER in faults and deliveries:
         deliveries[0] = replace(deliveries[0], due_at=now + settings.delay)
-        deliveries.reverse()
     if WebhookFault.DUPLICATE in faults:
         deliveries = [delivery for delivery in deliveries for _ in range(2)]
     return deliveries

@@ -156,15 +156,16 @@ def _page(
         "method_form": form or MethodForm.offering(methods or ()),
         "check_form": CheckForm(),
         "qr": Markup(qr_svg(view.invoice.address)) if view.invoice and view.invoice.address else None,  # noqa: S704
-        "sandbox_url": _sandbox_url(order),
+        "sandbox_url": _sandbox_url(token, order),
         "notice": notice,
     }
     return render_template("iterapay/checkout.html", **context), status
 
 
-def _sandbox_url(order: Order) -> str | None:
+def _sandbox_url(token: str, order: Order) -> str | None:
+    """The control panel's page for the order's invoice, with the way back to this page."""
     if current_iterapay.sandbox is None:
         return None
     invoice = order.current_invoice
     path = f"panel/invoices/{invoice.invoice_id}" if invoice else "panel/"
-    return url_for(".sandbox", path=path)
+    return url_for(".sandbox", path=path, back=url_for(".checkout", token=token))

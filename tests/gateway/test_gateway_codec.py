@@ -46,6 +46,7 @@ HOSTILE_BODIES = [
     pytest.param(b"[" * 100_000 + b"]" * 100_000, id="deep nesting"),
     pytest.param(b'{"a":' * 100_000 + b"1" + b"}" * 100_000, id="deep objects"),
     pytest.param(b'{"id": ' + b"9" * 5000 + b"}", id="huge integer"),
+    pytest.param(b'{"id": ' + b"9" * 81 + b"}", id="long integer"),
     pytest.param(b'{"id": 1e99999999999999999999}', id="huge exponent"),
     pytest.param(b'{"id": 0.' + b"1" * 500_000 + b"}", id="endless fraction"),
     pytest.param(b'{"id": "1"} {"id": "2"}', id="two values"),

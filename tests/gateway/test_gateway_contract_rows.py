@@ -114,7 +114,7 @@ def test_an_amount_is_sent_as_a_string_with_two_decimals(gateway, client, amount
     """C8: what we send is the reference's form, however the decimal was made."""
     gateway.answer({"id": INVOICE_ID})
     client.create_invoice(amount=amount, method_id=1, description="")
-    assert json.loads(gateway.request.content)["amount"] == "100.00"
+    assert json.loads(gateway.request.content) == {"amount": "100.00", "type": "onetime", "paymentMethodID": 1}
 
 
 @pytest.mark.parametrize("written", [b'"100.10"', b"100.10", b"100.1", b"1001E-1"])

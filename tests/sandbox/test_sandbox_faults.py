@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from typing import Any
 
 import httpx
 import pytest
-from flask import Flask, current_app, has_app_context
 
 from flask_iterapay.sandbox.app import MERCHANT_ID as MERCHANT
 from flask_iterapay.sandbox.transport import SandboxTransport
@@ -145,22 +145,37 @@ def test_the_panel_is_never_struck(sandbox) -> None:
     assert sandbox.call("GET", "/panel/settings").status_code == 200
 
 
-def test_neither_app_sees_the_other(sandbox, client: httpx.Client, make_sandbox: Callable) -> None:
-    """A call from inside a shop's request runs without it, deliveries included, and leaves it as it was."""
-    seen: list[bool] = []
+def test_the_sandbox_does_not_see_the_shop() -> None:
+    """A call from inside a shop's request runs without it, and leaves it as it was."""
+    seen: list[str] = []
+
+    def app(environ: dict[str, Any], start_response: Callable) -> list[bytes]:
+        seen.append(whose.get("nobody's"))
+        whose.set("the sandbox's")
+        start_response("200 OK", [])
+        return [b"[]"]
+
+    whose: ContextVar[str] = ContextVar("whose")
+    whose.set("the shop's")
+    with httpx.Client(transport=SandboxTransport(app)) as client:
+        assert client.get("https://sandbox.invalid/").json() == []
+    assert (seen, whose.get()) == (["nobody's"], "the shop's")
+
+
+def test_a_shop_that_is_told_sees_nothing_of_the_request_before(make_sandbox: Callable) -> None:
+    """A delivery runs in a context of its own, whoever's request it follows."""
+    seen: list[str] = []
 
     def deliver(url: str, headers: object, body: bytes) -> int:
-        seen.append(has_app_context())
+        seen.append(whose.get("nobody's"))
+        whose.set("the receiver's")
         return 200
 
+    whose: ContextVar[str] = ContextVar("whose")
+    whose.set("the caller's")
     sandbox = make_sandbox(deliver=deliver)
-    sandbox.service.act(sandbox.offered(), "expire")
-    shop = Flask("shop")
-    with shop.test_request_context(), httpx.Client(transport=SandboxTransport(sandbox.app)) as inner:
-        response = inner.get("https://sandbox.invalid/payment_methods", headers=sandbox.key)
-        assert current_app.name == "shop"
-    assert response.status_code == 200
-    assert seen == [False]
+    sandbox.press(sandbox.offered(), "pay_exact")
+    assert (seen, whose.get()) == (["nobody's"] * 2, "the caller's")
 
 
 def test_a_path_beyond_latin_1_reaches_the_app(client: httpx.Client) -> None:

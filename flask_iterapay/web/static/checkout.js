@@ -33,7 +33,7 @@
       // After sleep the clock may be far past the mark; then the warning would be untrue.
       if (lastLeft > mark && left <= mark && left > mark - 10) announce(dataset[`at${mark}`], "polite");
     }
-    // A slow answer turns the clock back, but a mark is passed once.
+    // A slow answer sets the clock back, but a mark is passed once.
     lastLeft = Math.min(lastLeft, left);
     const clock = new Date(left * 1000).toISOString().slice(left < 3600 ? 14 : 11, 19);
     timer().textContent = left ? clock : dataset.at0;
@@ -60,7 +60,6 @@
         count(status.seconds_left);
       }
       const updated = find("[data-updated]");
-      // A shop may have a footer of its own.
       if (updated) {
         updated.dateTime = status.updated_at;
         updated.textContent = `${status.updated_at.slice(0, 16).replace("T", " ")} UTC`;
@@ -86,18 +85,18 @@
     const page = new DOMParser().parseFromString(await (await get(main.dataset.page)).text(), "text/html");
     const next = find("main[data-status]", page);
     if (!next) throw new Error("no order");
-    // What was opened, chosen or focused stays so, where the new page has it too.
+    // What was opened, chosen or focused stays so if the new page has it.
     for (const { id, value, open, checked } of main.querySelectorAll("details[open], input:checked")) {
       const twin = page.getElementById(id);
       if (twin && twin.value === value) Object.assign(twin, open ? { open } : { checked });
     }
-    const { activeElement } = document;
-    const hadFocus = main.contains(activeElement);
+    const focused = document.activeElement;
+    const target = main.contains(focused) && (page.getElementById(focused.id) || find("h1", next));
     document.title = page.title;
     main.replaceWith(next);
     main = next;
     enhance();
-    if (hadFocus) (document.getElementById(activeElement.id) || find("h1", main)).focus({ preventScroll: true });
+    if (target) target.focus({ preventScroll: true });
     const { politeness } = main.dataset;
     if (politeness !== "off" && sentence() !== announced) announce(sentence(), politeness);
     announced = sentence();
@@ -126,9 +125,7 @@
     setTimeout(() => { button.textContent = label; }, 3000);
   });
 
-  const wake = () => plan(0);
-  document.addEventListener("visibilitychange", wake);
-  addEventListener("online", wake);
+  for (const event of ["visibilitychange", "online"]) addEventListener(event, () => plan(0));
   setInterval(tick, 1000);
   announced = sentence();
   enhance();
