@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Generic, TypeVar
@@ -152,7 +152,7 @@ class GatewayHttp:
             attempts=_ATTEMPTS, timeout=None, wait_initial=0.2, wait_max=_MAX_WAIT_SECONDS, wait_jitter=0.5
         )
         return retrying(
-            lambda error: plan_retry(error, seconds_left=deadline - self._clock()), self._send, call, deadline
+            lambda error: plan_retry(error, left_seconds=deadline - self._clock()), self._send, call, deadline
         )
 
     def write(self, call: Call[Result]) -> Result:
@@ -248,7 +248,7 @@ class GatewayHttp:
         return parse_problem(body, secrets=(call.credential.value, *call.secrets))
 
 
-def plan_retry(error: Exception, *, seconds_left: float) -> bool | float:
+def plan_retry(error: Exception, *, left_seconds: float) -> bool | timedelta:
     """Tell stamina whether to try again: no, after as many seconds as the gateway asked for, or with its own back-off.
 
     A wait that would outlast the deadline is not begun.
@@ -256,9 +256,9 @@ def plan_retry(error: Exception, *, seconds_left: float) -> bool | float:
     if not isinstance(error, GatewayUnavailableError):
         return False
     asked_seconds = error.retry_after_seconds if isinstance(error, RateLimitedError) else None
-    if (asked_seconds or _MAX_WAIT_SECONDS) >= seconds_left:
+    if (asked_seconds or _MAX_WAIT_SECONDS) >= left_seconds:
         return False
-    return asked_seconds or True
+    return timedelta(seconds=asked_seconds) if asked_seconds else True
 
 
 def _check_base_url(text: str) -> str:

@@ -206,10 +206,22 @@ class TestHolds:
         assert (names(order), order.settlement) == (["confirming", "on_hold"], Settlement.OVERPAID)
         assert order.history[-1].at == at(2000)
 
-    def test_underpaid_money_is_not_forgotten_when_transactions_cannot_be_read(self):
-        """The invoice expires, and nobody can tell whether the money went away: it did not."""
-        blind = [make_snapshot("underpaid", is_blind=True), make_snapshot("expired", read=1000, is_blind=True)]
-        assert live(make_order(make_record()), *blind).status is OrderStatus.ON_HOLD
+    @pytest.mark.parametrize(
+        "seen",
+        [
+            make_snapshot("pending", "confirmed"),
+            make_snapshot("processing", is_blind=True),
+            make_snapshot("underpaid", "confirmed"),
+            make_snapshot("underpaid", is_blind=True),
+        ],
+        ids=["confirmed", "confirming", "underpaid", "underpaid, blind"],
+    )
+    @pytest.mark.parametrize("word", ["pending", "expired"])
+    def test_money_that_was_seen_stays_in_sight_when_transactions_cannot_be_read(self, seen, word):
+        """The customer is neither asked to pay again nor offered a new price, and the order stays locked."""
+        order = live(make_order(make_record()), seen, make_snapshot(word, read=1000, is_blind=True))
+        assert order.status in (OrderStatus.CONFIRMING, OrderStatus.ON_HOLD)
+        assert order.is_locked
 
 
 class TestSnapshots:

@@ -135,12 +135,29 @@ def shop(tmp_path):
     return shop
 
 
+class Relay:
+    """A WSGI app that is whichever app the present test has: one server for all, since a server is slow to stop."""
+
+    app: Any = None
+    base_url: str = ""
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        return self.app(environ, start_response)
+
+
+@pytest.fixture(scope="module")
+def relay():
+    relay = Relay()
+    with serving(relay) as relay.base_url:
+        yield relay
+
+
 @pytest.fixture
-def customer(visits, shop):
+def customer(visits, shop, relay):
     """A customer of the shop, which is served for as long as the page is open."""
-    with serving(shop.app) as base_url:
-        yield Customer(visits, shop, base_url)
-        visits.close()
+    relay.app = shop.app
+    yield Customer(visits, shop, relay.base_url)
+    visits.close()
 
 
 def act(action: str) -> Step:
