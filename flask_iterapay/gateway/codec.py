@@ -19,6 +19,7 @@ What the documentation does not say, and we assume:
 """
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import NoReturn, TypeVar
@@ -77,6 +78,8 @@ Item = TypeVar("Item")
 Fields = dict[str, object]
 
 _MAX_NUMBER_LENGTH = 80
+
+logger = logging.getLogger("flask_iterapay")
 
 
 def decode(body: bytes) -> object:
@@ -170,11 +173,26 @@ def parse_transactions(data: object) -> Page[Transaction]:
 
 
 def parse_payment_methods(data: object) -> tuple[PaymentMethod, ...]:
-    """Read the payment methods. Two with one id are refused: nobody could tell which network to send on."""
-    methods = tuple(_parse_payment_method(item) for item in _items(data))
+    """Read the payment methods.
+
+    One that lacks a word is left out, so that it does not take the others from the customers. Two with one id are
+    refused: nobody could tell which network to send on.
+    """
+    items = _items(data)
+    methods = tuple(method for item in items if (method := _parse_complete_method(item)))
+    if items and not methods:
+        raise CodecError("no payment method is complete")
     if len({str(method.method_id) for method in methods}) < len(methods):
         raise CodecError("two payment methods have the same id")
     return methods
+
+
+def _parse_complete_method(data: object) -> PaymentMethod | None:
+    try:
+        return _parse_payment_method(data)
+    except CodecError as error:
+        logger.warning("a payment method is left out: %s", error)
+        return None
 
 
 def _parse_payment_method(data: object) -> PaymentMethod:

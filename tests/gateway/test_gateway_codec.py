@@ -290,11 +290,18 @@ def test_two_payment_methods_with_one_id_are_refused(methods, first, second):
 
 
 @pytest.mark.parametrize("field", ["id", "name", "network", "ticker"])
-def test_a_payment_method_without_a_name_for_everything_is_refused(methods, field):
-    """A customer needs the asset and the network in words."""
+def test_a_payment_method_that_lacks_a_word_is_left_out(methods, field, caplog):
+    """A customer needs the asset and the network in words, and is not cut off from the other methods."""
     del methods[0][field]
-    with pytest.raises(CodecError):
-        codec.parse_payment_methods(methods)
+    assert [method.name for method in codec.parse_payment_methods(methods)] == ["USDT-ERC20"]
+    assert "a payment method is left out" in caplog.text
+    with pytest.raises(CodecError, match="no payment method"):
+        codec.parse_payment_methods(methods[:1])
+
+
+def test_a_gateway_without_payment_methods_is_believed():
+    """An empty list is an answer."""
+    assert codec.parse_payment_methods([]) == ()
 
 
 def test_a_deposit_address_is_read_whole(address):
