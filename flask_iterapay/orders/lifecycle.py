@@ -24,7 +24,18 @@ from .models import (
     Policy,
     Snapshot,
 )
-from .verdict import Verdict, evidence, has_money, hold, is_payment, judge
+from .verdict import (
+    Verdict,
+    dismiss,
+    evidence,
+    has_money,
+    hold,
+    is_payment,
+    is_refused,
+    judge,
+    settlement_of,
+    take_snapshot,
+)
 
 __all__ = [
     "Verdict",
@@ -57,7 +68,7 @@ def settle(order: Order, snapshots: Iterable[Snapshot], now: datetime, policy: P
     }
     order = _remember_doubts(order, verdicts, now)
     if order.status is OrderStatus.PAID:
-        return _note_contradictions(order, verdicts, now)
+        return _note_contradictions(order, now)
     if order.hold_reason and order.hold_reason.needs_person:
         return order
     if order.status is OrderStatus.CANCELLED:
@@ -66,7 +77,7 @@ def settle(order: Order, snapshots: Iterable[Snapshot], now: datetime, policy: P
     moved = _move(order, verdict, now, actor="gateway", reason=_evidence_text(order, invoice_id))
     if verdict.status is not OrderStatus.PAID:
         return moved
-    return _note_contradictions(replace(moved, paid_invoice_id=invoice_id), verdicts, now)
+    return _note_contradictions(replace(moved, paid_invoice_id=invoice_id), now)
 
 
 def _attach(order: Order, snapshot: Snapshot) -> Order:
@@ -74,7 +85,7 @@ def _attach(order: Order, snapshot: Snapshot) -> Order:
         is_newer = record.snapshot is None or snapshot.read_at >= record.snapshot.read_at
         if record.invoice_id == snapshot.invoice.invoice_id and is_newer:
             read_at = max(snapshot.read_at, order.read_at or snapshot.read_at)
-            return replace(order.with_invoice(replace(record, snapshot=snapshot)), read_at=read_at)
+            return replace(order.with_invoice(take_snapshot(record, snapshot)), read_at=read_at)
     return order
 
 
@@ -107,20 +118,23 @@ def _weigh(order: Order, verdicts: dict[str, Verdict]) -> tuple[str | None, Verd
     return order.current_invoice_id, verdicts[order.current_invoice_id]
 
 
-def _note_contradictions(order: Order, verdicts: dict[str, Verdict], now: datetime) -> Order:
+def _note_contradictions(order: Order, now: datetime) -> Order:
     """Rule 4: what speaks against a paid order is told once and changes nothing."""
+    for anomaly in _contradictions(order):
+        order = note_anomaly(order, anomaly, now)
+    return order
+
+
+def _contradictions(order: Order) -> list[Anomaly]:
     found = []
     paying = next((record for record in order.invoices if record.invoice_id == order.paid_invoice_id), None)
-    if paying and verdicts[paying.invoice_id].hold_reason is HoldReason.AML_FAILED:
+    if paying and is_refused(paying):
         found.append(Anomaly.FAILED_AFTER_PAID)
     if paying and paying.snapshot and paying.snapshot.invoice.state in (InvoiceState.EXPIRED, InvoiceState.CLOSED):
         found.append(Anomaly.EXPIRED_AFTER_PAID)
-    others = [record for record in order.invoices if record is not paying and not record.dismissed]
-    if any(is_payment(record) for record in others):
+    if any(is_payment(record) for record in order.invoices if record is not paying):
         found.append(Anomaly.SECOND_INVOICE_PAID)
-    for anomaly in found:
-        order = note_anomaly(order, anomaly, now)
-    return order
+    return found
 
 
 def note_anomaly(order: Order, anomaly: Anomaly, now: datetime) -> Order:
@@ -265,19 +279,19 @@ def change_amount(order: Order, amount: Decimal, now: datetime, policy: Policy) 
 
 
 def accept(order: Order, now: datetime, *, actor: str, note: str) -> Order:
-    """A person takes the money on a held order as payment."""
-    verdict = Verdict(status=OrderStatus.PAID, settlement=order.settlement)
-    return _move(_dismiss_money(order), verdict, now, actor=actor, reason="accepted by a person", note=note)
+    """A person takes the money on a held order as payment. What speaks against it now is known and is not told."""
+    with_money = [record for record in order.invoices if has_money(record) or is_refused(record)]
+    paying = next((record for record in with_money if is_payment(record)), with_money[0] if with_money else None)
+    settlement = settlement_of(paying) if paying else order.settlement
+    paid_invoice_id = paying.invoice_id if paying else None
+    verdict = Verdict(status=OrderStatus.PAID, settlement=settlement)
+    moved = _move(order, verdict, now, actor=actor, reason="accepted by a person", note=note)
+    paid = replace(moved, paid_invoice_id=paid_invoice_id)
+    return replace(paid, anomalies=tuple(dict.fromkeys((*paid.anomalies, *_contradictions(paid)))))
 
 
 def cancel(order: Order, now: datetime, *, actor: str, note: str = "") -> Order:
     """End the order. What money is known now is dealt with by whoever cancels; new money holds the order again."""
-    order = _dismiss_money(replace(order, intent=None))
+    order = replace(order, intent=None, invoices=tuple(dismiss(record) for record in order.invoices))
     verdict = Verdict(status=OrderStatus.CANCELLED, settlement=order.settlement)
     return _move(order, verdict, now, actor=actor, reason="cancelled", note=note)
-
-
-def _dismiss_money(order: Order) -> Order:
-    for record in order.invoices:
-        order = order.with_invoice(replace(record, dismissed=record.dismissed | evidence(record)))
-    return order

@@ -149,8 +149,9 @@ class InvoiceRecord:
 
     ``amount`` is the USD amount at creation. ``address`` and ``pay_amount`` are the gateway's own strings, pinned
     once given out; a renewed price keeps the address and moves the old amount to ``previous_pay_amount``.
-    ``unclear_since`` is when snapshots began to leave the verdict open (AML unknown, unknown state).
-    ``dismissed`` names the evidence of money that a person has dealt with.
+    ``had_money`` is whether there was money on it when that could last be told: a reading without transactions does
+    not make it disappear. ``unclear_since`` is when snapshots began to leave the verdict open (AML unknown, unknown
+    state). ``dismissed`` names the evidence of money that a person has dealt with.
     """
 
     invoice_id: str
@@ -162,6 +163,7 @@ class InvoiceRecord:
     expires_at: datetime | None = None
     previous_pay_amount: str | None = None
     snapshot: Snapshot | None = None
+    had_money: bool = False
     unclear_since: datetime | None = None
     dismissed: frozenset[str] = frozenset()
 
@@ -227,7 +229,7 @@ class Order:
 
     ``amount`` is in ``currency`` (USD). At most one invoice is current; all stay watched. ``changed_at`` is the last
     change that a customer can see, ``read_at`` the last time the gateway was read, ``unreachable_since`` when reading
-    it began to fail. ``paid_invoice_id`` is the invoice that paid the order, ``None`` where a person accepted it.
+    it began to fail. ``paid_invoice_id`` is the invoice that paid the order.
     ``version`` is the store's and belongs to the compare-and-set.
     """
 
@@ -274,14 +276,14 @@ class Order:
         return min((time for time in (self.due_check_at, *attempts) if time is not None), default=None)
 
     @property
-    def has_money(self) -> bool:
-        """Whether any transfer, even a failed one, was ever seen on an invoice of this order."""
+    def has_transfers(self) -> bool:
+        """Whether the newest snapshots show any transfer, even a failed one."""
         return any(record.snapshot and record.snapshot.transactions for record in self.invoices)
 
     @property
     def is_locked(self) -> bool:
         """Whether money is, or may be, on its way, so that amount and method stay as they are."""
-        return self.has_money or self.status in (OrderStatus.CONFIRMING, OrderStatus.ON_HOLD)
+        return self.has_transfers or self.status in (OrderStatus.CONFIRMING, OrderStatus.ON_HOLD)
 
     def with_event(self, event: OrderEvent) -> "Order":
         """This order with ``event`` in the place of the one that has its key."""

@@ -6,7 +6,7 @@ from .models import Order, OrderStatus, Policy
 
 __all__ = ["next_check_at", "poll_check_at", "retry_check_at"]
 
-# (age of the newest invoice in seconds, pause until the next check in seconds)
+# (seconds since the order last changed, pause until the next check in seconds)
 _STEPS = ((3600, 60), (6 * 3600, 600))
 _LAST_PAUSE_SECONDS = 2 * 3600
 _POLLED = {OrderStatus.PREPARING, OrderStatus.AWAITING_PAYMENT, OrderStatus.CONFIRMING, OrderStatus.ON_HOLD}
@@ -15,11 +15,12 @@ _POLLED = {OrderStatus.PREPARING, OrderStatus.AWAITING_PAYMENT, OrderStatus.CONF
 def next_check_at(order: Order, now: datetime, policy: Policy) -> datetime | None:
     """The next check of an order that was just read; ``None`` when only a hint can bring news.
 
-    A paid order is watched too, for contradictions and second payments, but at the slowest pace.
+    The pace counts from the last change that a customer can see, so that a new price or first money is followed
+    closely again. A paid order is watched too, for contradictions and second payments, but at the slowest pace.
     """
     if not order.invoices:
         return None
-    age = (now - order.invoices[-1].created_at).total_seconds()
+    age = (now - order.changed_at).total_seconds()
     if age >= policy.watch_seconds:
         return None
     pause = next((pause for limit, pause in _STEPS if age < limit), _LAST_PAUSE_SECONDS)

@@ -13,7 +13,18 @@ from ..gateway.models import Invoice, InvoiceState, InvoiceType, Transaction, Tr
 from ..money import parse_decimal
 from .models import HoldReason, InvoiceRecord, OrderStatus, Policy, Settlement, Snapshot
 
-__all__ = ["Verdict", "evidence", "has_money", "hold", "is_payment", "judge"]
+__all__ = [
+    "Verdict",
+    "dismiss",
+    "evidence",
+    "has_money",
+    "hold",
+    "is_payment",
+    "is_refused",
+    "judge",
+    "settlement_of",
+    "take_snapshot",
+]
 
 _FINAL = {TransactionState.CONFIRMED, TransactionState.SETTLED}
 _FAILED = {TransactionState.FAILED, TransactionState.FLAGGED}
@@ -40,10 +51,10 @@ def judge(record: InvoiceRecord, *, order_amount: Decimal, now: datetime, policy
     snapshot = record.snapshot
     if snapshot is None:
         return Verdict(status=OrderStatus.AWAITING_PAYMENT if record.address else OrderStatus.PREPARING)
-    settlement = _SETTLEMENTS.get(snapshot.invoice.state, Settlement.UNPAID)
+    settlement = _settlement(snapshot)
     if not _is_ours(record, snapshot.invoice):
         return hold(HoldReason.MISMATCH, settlement)
-    if snapshot.invoice.has_passed_aml is False:
+    if snapshot.invoice.has_passed_aml is False and _may_have_money(snapshot):
         return hold(HoldReason.AML_FAILED, settlement)
     match snapshot.invoice.state:
         case InvoiceState.PAID | InvoiceState.OVERPAID:
@@ -61,11 +72,14 @@ def judge(record: InvoiceRecord, *, order_amount: Decimal, now: datetime, policy
 def _judge_paid(
     record: InvoiceRecord, snapshot: Snapshot, order_amount: Decimal, now: datetime, policy: Policy
 ) -> Verdict:
-    settlement = _SETTLEMENTS[snapshot.invoice.state]
+    settlement = _settlement(snapshot)
     states = {transaction.state for transaction in snapshot.transactions or ()}
     if record.amount != order_amount or _is_far_too_little(record, snapshot):
         return hold(HoldReason.MISMATCH, settlement)
     if states & _FAILED and not states & _FINAL:
+        # While other money is on its way the failed one may be somebody's dust, so no person is called yet.
+        if _live(snapshot):
+            return Verdict(status=OrderStatus.CONFIRMING, settlement=settlement)
         return hold(HoldReason.AML_FAILED, settlement)
     if _is_late(record, snapshot, policy):
         return hold(HoldReason.LATE, settlement)
@@ -76,13 +90,13 @@ def _judge_paid(
 
 
 def _judge_ended(record: InvoiceRecord, snapshot: Snapshot, policy: Policy) -> Verdict:
-    if not _live(snapshot):
+    if not has_money(record):
         return Verdict(status=OrderStatus.EXPIRED)
     return hold(HoldReason.LATE if _is_late(record, snapshot, policy) else HoldReason.EXPIRED_WITH_MONEY)
 
 
 def _judge_open(record: InvoiceRecord, snapshot: Snapshot) -> Verdict:
-    if _live(snapshot) or snapshot.invoice.state is InvoiceState.CONFIRMING:
+    if has_money(record):
         return Verdict(status=OrderStatus.CONFIRMING)
     if record.address is None:
         return Verdict(status=OrderStatus.PREPARING)
@@ -113,6 +127,15 @@ def _is_ours(record: InvoiceRecord, invoice: Invoice) -> bool:
     )
 
 
+def _settlement(snapshot: Snapshot) -> Settlement:
+    return _SETTLEMENTS.get(snapshot.invoice.state, Settlement.UNPAID)
+
+
+def _may_have_money(snapshot: Snapshot) -> bool:
+    """Whether an AML verdict can be about something: before any transfer, a false ``amlOk`` says nothing."""
+    return snapshot.invoice.state in _MONEY_STATES or snapshot.transactions is None or bool(snapshot.transactions)
+
+
 def _live(snapshot: Snapshot) -> list[Transaction]:
     """The transfers that count as money: all that did not fail."""
     return [transaction for transaction in snapshot.transactions or () if transaction.state not in _FAILED]
@@ -137,19 +160,54 @@ def _is_far_too_little(record: InvoiceRecord, snapshot: Snapshot) -> bool:
     return all(total * 2 < amount for amount in wanted)
 
 
+def take_snapshot(record: InvoiceRecord, snapshot: Snapshot) -> InvoiceRecord:
+    """Put a newer snapshot in the place of the one before, and remember whether there is money for a blind one."""
+    taken = replace(record, snapshot=snapshot)
+    return replace(taken, had_money=has_money(taken))
+
+
 def has_money(record: InvoiceRecord) -> bool:
-    """Whether the gateway shows money on the invoice: by its state, or by a transfer that did not fail."""
+    """Whether there is money on the invoice: by its state, by a transfer that did not fail, or as last known."""
     snapshot = record.snapshot
-    return snapshot is not None and (snapshot.invoice.state in _MONEY_STATES or bool(_live(snapshot)))
+    if snapshot is None:
+        return False
+    if snapshot.invoice.state in _MONEY_STATES:
+        return True
+    return record.had_money if snapshot.transactions is None else bool(_live(snapshot))
+
+
+def settlement_of(record: InvoiceRecord) -> Settlement:
+    """How the money on an invoice matches, by the gateway's own word."""
+    return Settlement.UNPAID if record.snapshot is None else _settlement(record.snapshot)
 
 
 def is_payment(record: InvoiceRecord) -> bool:
-    """Whether the gateway's own word is that the invoice received a payment, in part or whole."""
-    return record.snapshot is not None and record.snapshot.invoice.state in _SETTLEMENTS
+    """Whether money has arrived for good: the invoice says so, or one of its transfers is confirmed."""
+    if record.snapshot is None:
+        return False
+    states = {transaction.state for transaction in record.snapshot.transactions or ()}
+    return record.snapshot.invoice.state in _SETTLEMENTS or bool(states & _FINAL)
+
+
+def is_refused(record: InvoiceRecord) -> bool:
+    """Whether the money on an invoice failed: the gateway's AML says so, or no transfer is left that did not fail."""
+    if record.snapshot is None:
+        return False
+    states = {transaction.state for transaction in record.snapshot.transactions or ()}
+    is_aml_failed = record.snapshot.invoice.has_passed_aml is False and _may_have_money(record.snapshot)
+    return is_aml_failed or bool(states and not states & _FINAL and states & _FAILED)
 
 
 def evidence(record: InvoiceRecord) -> frozenset[str]:
-    """What shows that money came: the ids of live transfers, or ``"invoice"`` if no transfer is listed."""
+    """What shows that money came: the ids of live transfers, or the invoice's state where no transfer is listed."""
     if record.snapshot is None or not has_money(record):
         return frozenset()
-    return frozenset(transaction.transaction_id for transaction in _live(record.snapshot)) or frozenset({"invoice"})
+    transfers = frozenset(transaction.transaction_id for transaction in _live(record.snapshot))
+    return transfers or frozenset({str(record.snapshot.invoice.state)})
+
+
+def dismiss(record: InvoiceRecord) -> InvoiceRecord:
+    """Remember that a person has dealt with the money that is on the invoice now."""
+    if not evidence(record) or record.snapshot is None:
+        return record
+    return replace(record, dismissed=record.dismissed | evidence(record) | {str(record.snapshot.invoice.state)})

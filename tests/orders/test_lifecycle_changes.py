@@ -122,10 +122,10 @@ class TestMakingAnInvoice:
 
 class TestPeople:
     def test_a_person_accepts_the_money_of_a_held_order(self):
-        """The order is paid, by nobody's invoice, and the history says by whom."""
+        """The order is paid by the invoice that has the money, and the history says who decided."""
         held = live(make_order(make_record()), make_snapshot("underpaid", "confirmed"))
         order = decide(accept, held)
-        assert (order.status, order.paid_invoice_id) == (OrderStatus.PAID, None)
+        assert (order.status, order.paid_invoice_id) == (OrderStatus.PAID, "inv-1")
         assert (order.settlement, order.hold_reason) == (Settlement.UNDERPAID, None)
         assert names(order) == ["on_hold", "released", "paid"]
         assert (order.history[-1].actor, order.history[-1].note) == ("ann", "spoke to the customer")

@@ -36,7 +36,7 @@ FIRST_BODY = """
 "has_passed_aml":null,"description":null,"created_at":"2026-01-15T10:30:00+00:00"},"transactions":[{"transaction_id":
 "tx-confirmed","invoice_id":"inv-1","amount":"25.150000","state":"confirmed","spelling":"confirmed","created_at":
 "2026-01-15T10:31:00+00:00","confirmed_at":null,"tx_hash":null}],"read_at":"2026-01-15T10:32:00+00:00"},
-"unclear_since":null,"dismissed":["tx-0"]}],"current_invoice_id":"inv-1","intent":null,"claim":null,
+"had_money":true,"unclear_since":null,"dismissed":["tx-0"]}],"current_invoice_id":"inv-1","intent":null,"claim":null,
 "next_check_at":null,"read_at":"2026-01-15T10:32:00+00:00","unreachable_since":null,"paid_invoice_id":null,
 "anomalies":[],"events":[{"key":"order.on_hold:1042:1","name":"order.on_hold","order_id":"1042","occurred_at":
 "2026-01-15T10:32:00+00:00","reason":"underpaid","state":"open","done_by":[],"attempts":0,"next_attempt_at":

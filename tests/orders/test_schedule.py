@@ -72,7 +72,7 @@ class TestPace:
 
     def test_a_newer_invoice_begins_the_watch_anew(self):
         """The old ones are read along with it."""
-        order = make_order(make_record("inv-1"), make_record("inv-2", created_at=at(WEEK)))
+        order = make_order(make_record("inv-1"), make_record("inv-2", created_at=at(WEEK)), changed_at=at(WEEK))
         assert next_check_at(order, at(WEEK), POLICY) == at(WEEK + 60)
 
     def test_a_new_price_for_an_old_invoice_begins_the_watch_anew(self):

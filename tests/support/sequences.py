@@ -297,9 +297,10 @@ def _status_problems(before: Situation, after: Situation, letter: Letter, policy
 
 
 def _is_kept_in_sight(before: Order, after: Situation) -> bool:
-    """Whether money was seen, and a reading that could not list the transactions says nothing about it."""
-    is_blind = any(snapshot.transactions is None for snapshot in after.newest.values())
-    return is_blind and before.status in _WITH_MONEY
+    """Whether money was seen on an invoice whose newest reading could not list the transactions."""
+    had_money = {record.invoice_id for record in before.invoices if record.had_money}
+    blind = {invoice_id for invoice_id, snapshot in after.newest.items() if snapshot.transactions is None}
+    return bool(had_money & blind) and before.status in _WITH_MONEY
 
 
 def _needs_person(order: Order) -> bool:
