@@ -13,7 +13,7 @@ def test_the_gate_runs_the_test_command_of_the_readme(tmp_path: Path) -> None:
     """Called from anywhere, the script finds the one command that a reader would copy."""
     shown = subprocess.run([ROOT / ".ci/run", "--show"], cwd=tmp_path, capture_output=True, text=True, check=True)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert shown.stdout == 'pip install -e ".[test]" && pytest --cov\n'
+    assert shown.stdout == 'pip install -e ".[test]" && pytest -n auto --cov\n'
     assert f"```sh\n{shown.stdout}```\n" in readme
 
 

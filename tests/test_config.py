@@ -94,7 +94,7 @@ def test_the_message_on_aml_explains_both_values():
         ({"has_client": True}, {"WEBHOOK_SECRETS", "PUBLIC_URL", "AML", "DATABASE_URL"}),
         ({"has_store": True}, {"API_KEY", "MERCHANT_ID", "WEBHOOK_SECRETS", "PUBLIC_URL", "AML"}),
     ],
-    ids=str,
+    ids=["development", "development with a client", "with a client", "with a store"],
 )
 def test_what_is_required_depends_on_what_is_there(circumstances, required):
     """Development, a store and a client handed in each make some keys needless."""

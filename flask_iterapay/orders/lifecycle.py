@@ -244,7 +244,7 @@ def pin_address(order: Order, invoice_id: str, deposit: DepositAddress, now: dat
     """Keep what the gateway quotes for an invoice.
 
     The first address is pinned; another one later is an anomaly and is not taken over. A new amount or expiry for
-    the same address is a renewed price.
+    the same address is a renewed price, and the order is due, since its watch may have ended with the old one.
     """
     record = next(record for record in order.invoices if record.invoice_id == invoice_id)
     if record.address not in (None, deposit.address):
@@ -257,7 +257,9 @@ def pin_address(order: Order, invoice_id: str, deposit: DepositAddress, now: dat
         expires_at=deposit.expires_at,
         previous_pay_amount=record.pay_amount if is_new_amount else record.previous_pay_amount,
     )
-    return order if renewed == record else replace(order.with_invoice(renewed), changed_at=now)
+    if renewed == record:
+        return order
+    return replace(order.with_invoice(renewed), changed_at=now, next_check_at=now)
 
 
 def refuse_invoice(order: Order, invoice_id: str, now: datetime, policy: Policy) -> Order:

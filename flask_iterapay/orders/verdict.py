@@ -199,11 +199,12 @@ def is_refused(record: InvoiceRecord) -> bool:
 
 
 def evidence(record: InvoiceRecord) -> frozenset[str]:
-    """What shows that money came: the ids of live transfers, or the invoice's state where no transfer is listed."""
-    if record.snapshot is None or not has_money(record):
+    """What shows that money came: the ids of live transfers, or the invoice's own word where no transfer is listed."""
+    if record.snapshot is None:
         return frozenset()
-    transfers = frozenset(transaction.transaction_id for transaction in _live(record.snapshot))
-    return transfers or frozenset({str(record.snapshot.invoice.state)})
+    state, live = record.snapshot.invoice.state, _live(record.snapshot)
+    word = frozenset({str(state)} if state in _MONEY_STATES else ())
+    return frozenset(transaction.transaction_id for transaction in live) or word
 
 
 def dismiss(record: InvoiceRecord) -> InvoiceRecord:

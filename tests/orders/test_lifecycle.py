@@ -81,6 +81,13 @@ class TestPaid:
         assert order.anomalies == (anomaly,)
         assert [(event.key, event.reason) for event in order.events[1:]] == [("order.anomaly:1042:2", anomaly)]
 
+    @pytest.mark.parametrize("transactions", [[], ["pending"], ["confirmed", "flagged"]], ids=str)
+    def test_a_payment_contradicts_itself_only_by_failing(self, transactions):
+        """Transfers that are pending, or dust that failed beside a good one, are no news about a paid order."""
+        reads = [make_snapshot("paid", *transactions, aml=True, read=read) for read in (100, 200)]
+        order = live(make_order(make_record()), *reads)
+        assert (names(order), order.anomalies) == (["paid"], ())
+
     def test_two_kinds_of_contradiction_are_two_events(self):
         """Each kind is news of its own."""
         failed, ended = make_snapshot("paid", "failed", read=200), make_snapshot("expired", read=300)

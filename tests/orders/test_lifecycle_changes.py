@@ -12,6 +12,7 @@ from flask_iterapay.orders.lifecycle import (
     abandon_intent,
     accept,
     cancel,
+    change_amount,
     pin_address,
     record_intent,
     record_invoice,
@@ -97,12 +98,12 @@ class TestMakingAnInvoice:
         assert record.previous_pay_amount is None
 
     def test_a_renewed_price_keeps_the_old_one_in_sight(self):
-        """The same address with a new amount and expiry; the same quote again changes nothing."""
+        """The same address with a new amount and expiry, and watched anew; the same quote again changes nothing."""
         deposit = DepositAddress(address="T-inv-1", pay_amount="26.1", expires_at=at(2000))
         order = pin_address(make_order(make_record()), "inv-1", deposit, at(1000))
         record = order.invoices[0]
         assert (record.pay_amount, record.previous_pay_amount, record.expires_at) == ("26.1", "25.150000", at(2000))
-        assert order.changed_at == at(1000)
+        assert (order.changed_at, order.next_check_at) == (at(1000), at(1000))
         assert pin_address(order, "inv-1", deposit, at(1001)) is order
 
     def test_a_renewed_expiry_alone_is_no_new_price(self):
@@ -135,6 +136,14 @@ class TestPeople:
         held = live(make_order(make_record()), make_snapshot("underpaid", "confirmed"))
         order = live(decide(accept, held), make_snapshot("paid", "confirmed", aml=True, read=600))
         assert (order.status, order.anomalies) == (OrderStatus.PAID, ())
+
+    def test_what_a_person_knew_when_accepting_is_no_news(self):
+        """Money that had failed AML is accepted with open eyes; a payment on another invoice is news all the same."""
+        failed = make_snapshot("paid", "flagged", aml=False, read=400)
+        order = live(decide(accept, live(make_two(), failed)), replace(failed, read_at=at(600)))
+        assert names(order) == ["on_hold", "released", "paid"]
+        second = make_snapshot("paid", "settled", aml=True, invoice_id="inv-2", read=700)
+        assert [event.reason for event in live(order, second).events[3:]] == [Anomaly.SECOND_INVOICE_PAID]
 
     def test_accepted_money_is_recorded_as_the_gateway_counts_it_now(self):
         """While the order waited for a person, the gateway came to call it overpaid."""
@@ -179,10 +188,11 @@ class TestPeople:
         more = live(again, make_snapshot("paid", "confirmed", "settled", aml=True, read=700))
         assert more.hold_reason is HoldReason.CANCELLED_WITH_MONEY
 
-    def test_money_that_was_turned_down_stays_so_while_transactions_cannot_be_read(self):
+    @pytest.mark.parametrize("word", ["underpaid", "pending", "expired", "half_past_nine"])
+    def test_money_that_was_turned_down_stays_so_while_transactions_cannot_be_read(self, word):
         """One reading without the list is no new money."""
         turned_down = decide(cancel, live(make_order(make_record()), make_snapshot("underpaid", "confirmed")))
-        assert live(turned_down, make_snapshot("underpaid", is_blind=True, read=600)).status is OrderStatus.CANCELLED
+        assert live(turned_down, make_snapshot(word, is_blind=True, read=600)).status is OrderStatus.CANCELLED
 
     def test_new_money_is_noticed_although_transactions_cannot_be_read(self):
         """A person turned down a part; then the gateway calls the invoice paid."""
@@ -190,10 +200,21 @@ class TestPeople:
         order = live(turned_down, make_snapshot("paid", aml=True, is_blind=True, read=600))
         assert order.hold_reason is HoldReason.CANCELLED_WITH_MONEY
 
-    def test_cancelling_ends_an_intent(self):
+    def test_cancelling_and_another_amount_end_an_intent(self):
         """An invoice that is being made then finds no order to belong to."""
         intended = record_intent(make_order(), INTENT, at(100))
         assert decide(cancel, intended).intent is None
+        changed = change_amount(intended, Decimal("120.00"), at(110), POLICY)
+        assert (changed.intent, changed.status, changed.amount) == (None, OrderStatus.NEW, Decimal("120.00"))
+
+    def test_every_change_that_a_customer_can_see_has_its_time(self):
+        """Pages show it, and the watch counts from it."""
+        order = record_invoice(record_intent(make_order(), INTENT, at(100)), "inv-1", at(101))
+        assert order.changed_at == at(101)
+        assert change_amount(make_order(), Decimal("120.00"), at(110), POLICY).changed_at == at(110)
+        assert reuse_invoice(make_two(), "inv-1", at(120), POLICY).changed_at == at(120)
+        assert live(make_order(make_record()), replace(PAID, read_at=at(130))).changed_at == at(130)
+        assert decide(cancel, make_order(make_record()), 140).changed_at == at(140)
 
     def test_a_decision_is_made_once(self):
         """Accepting or cancelling again changes nothing."""

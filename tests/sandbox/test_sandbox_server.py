@@ -1,7 +1,6 @@
 """The sandbox as a server of its own, and how it reaches a shop on the same machine."""
 
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -118,7 +117,7 @@ def test_a_served_panel_answers_to_its_own_name(tmp_path: Path, path: str) -> No
 
 @pytest.mark.process
 def test_a_process_of_its_own_says_where_it_listens(tmp_path: Path) -> None:
-    """And serves until it is interrupted."""
+    """And serves until it is ended."""
     code = "import sys; from flask_iterapay.sandbox.app import serve; serve(port=0, path=sys.argv[1])"
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / "own.sqlite3")],
@@ -129,6 +128,6 @@ def test_a_process_of_its_own_says_where_it_listens(tmp_path: Path) -> None:
         lines = iter(process.stderr.readline, "")
         port = next(found[1] for line in lines if (found := re.search(r"http://127\.0\.0\.1:(\d+)", line)))
         status = get(int(port), "/panel/")
-        process.send_signal(signal.SIGINT)
-        process.communicate()
+        process.terminate()
+        process.communicate(timeout=10)
     assert status == 200

@@ -71,6 +71,12 @@ def expire_with_money(order: Order, found: Found, now: datetime, policy: Policy)
     return settle(order, bare, now, policy)
 
 
+def forget_money(order: Order, found: Found, now: datetime, policy: Policy) -> Order:
+    """Takes transactions that cannot be listed for none."""
+    forgotten = tuple(replace(record, had_money=False) for record in order.invoices)
+    return settle(replace(order, invoices=forgotten), found, now, policy)
+
+
 def release(order: Order, found: Found, now: datetime, policy: Policy) -> Order:
     """Lets every hold end by itself once the gateway has another opinion."""
     settled = settle(replace(order, hold_reason=None), found, now, policy)

@@ -24,7 +24,8 @@ STEP_SECONDS = 1200
 """Two steps are within ``aml_wait_seconds``, three are not; the first step is within the quote, the second is not."""
 
 _BAD = {"failed", "flagged"}
-_WITH_MONEY = (OrderStatus.CONFIRMING, OrderStatus.ON_HOLD)
+_MONEY_WORDS = {"processing", "partially_paid", "paid", "overpaid"}
+_WITHOUT_MONEY = {OrderStatus.NEW, OrderStatus.PREPARING, OrderStatus.AWAITING_PAYMENT, OrderStatus.EXPIRED}
 
 
 class Violation(AssertionError):
@@ -143,6 +144,7 @@ def make_start() -> Order:
 class Situation:
     """An order, how it came there, and what the walker itself remembers of it.
 
+    ``with_money`` are the invoices that show money, or showed it before a reading that could not list transactions.
     ``dealt_with`` are the transfers that a person's decision was about; ``count`` is how many sequences lead here.
     """
 
@@ -150,6 +152,7 @@ class Situation:
     count: int = 1
     path: tuple[str, ...] = ()
     newest: dict[str, Snapshot]
+    with_money: frozenset[str] = frozenset()
     is_accepted: bool = False
     dealt_with: frozenset[tuple[str, str]] = frozenset()
 
@@ -192,9 +195,9 @@ def _fingerprint(situation: Situation) -> object:
     order = situation.order
     seen = [_sight(record.snapshot, record) for record in order.invoices]
     newest = [_sight(situation.newest.get(record.invoice_id), record) for record in order.invoices]
-    waits = tuple((record.unclear_since, record.dismissed) for record in order.invoices)
+    waits = tuple((record.unclear_since, record.had_money, record.dismissed) for record in order.invoices)
     has_paid = any(event.name is EventName.PAID for event in order.events)
-    own = (situation.is_accepted, situation.dealt_with, *newest)
+    own = (situation.is_accepted, situation.with_money, situation.dealt_with, *newest)
     return *_outcome(order), order.is_late, order.anomalies, order.paid_invoice_id, has_paid, waits, *seen, *own
 
 
@@ -209,19 +212,31 @@ def _take(settle: Settle, before: Situation, letter: Letter, now: datetime, poli
     path = (*before.path, letter.name)
     if letter.decide is None:
         read = letter.read(now)
-        newest = dict(before.newest)
+        after = replace(before, order=settle(before.order, read, now, policy), path=path)
         for snapshot in read:
-            invoice_id = snapshot.invoice.invoice_id
-            is_ours = any(record.invoice_id == invoice_id for record in before.order.invoices)
-            if is_ours and (invoice_id not in newest or newest[invoice_id].read_at <= snapshot.read_at):
-                newest[invoice_id] = snapshot
-        return replace(before, order=settle(before.order, read, now, policy), path=path, newest=newest)
+            after = _remember(after, snapshot)
+        return after
     if not _may_decide(before.order, letter):
         return None
     decided = letter.decide(before.order, now, actor="ann", note="")
     dealt_with = before.dealt_with | _transfers(before.newest)
     is_accepted = before.is_accepted or letter.decide is accept
     return replace(before, order=decided, path=path, is_accepted=is_accepted, dealt_with=dealt_with)
+
+
+def _remember(situation: Situation, snapshot: Snapshot) -> Situation:
+    invoice_id, newest = snapshot.invoice.invoice_id, situation.newest
+    is_ours = any(record.invoice_id == invoice_id for record in situation.order.invoices)
+    if not is_ours or (invoice_id in newest and newest[invoice_id].read_at > snapshot.read_at):
+        return situation
+    had_money = invoice_id in situation.with_money and snapshot.transactions is None
+    has_money = had_money or bool(money_of(snapshot)) or snapshot.invoice.spelling in _MONEY_WORDS
+    others = situation.with_money - {invoice_id}
+    return replace(
+        situation,
+        newest=newest | {invoice_id: snapshot},
+        with_money=others | {invoice_id} if has_money else others,
+    )
 
 
 def _transfers(newest: dict[str, Snapshot]) -> frozenset[tuple[str, str]]:
@@ -251,9 +266,8 @@ def _problems(
     yield from _book_problems(after.order, again)
     if again != after.order:
         yield "the same snapshot, settled again, changed the order"
-    if _is_settled_for_good(before.order) or _is_kept_in_sight(before.order, after):
-        return
-    if _outcome(settle(_forget(after), (), now, policy)) != _outcome(after.order):
+    fresh = settle(_forget(after), (), now, policy)
+    if not _is_settled_for_good(before.order) and _outcome(fresh) != _outcome(after.order):
         yield "older snapshots still decide"
 
 
@@ -284,23 +298,14 @@ def _status_problems(before: Situation, after: Situation, letter: Letter, policy
         yield "paid without the gateway's word"
     if is_payable and status is not OrderStatus.PAID and not _is_settled_for_good(before.order) and not letter.decide:
         yield "a payment was lost"
-    if status is OrderStatus.EXPIRED and money:
-        yield "expired although money is shown"
+    if status in _WITHOUT_MONEY and after.with_money:
+        yield "there is money, and the order does not know"
     if status is OrderStatus.CANCELLED and letter.decide is not cancel and was is not status:
         yield "cancelled by nobody"
     if status is OrderStatus.CANCELLED and money - after.dealt_with:
         yield "new money on a cancelled order went unnoticed"
-    if _is_kept_in_sight(before.order, after) and status not in (*_WITH_MONEY, OrderStatus.PAID) and not letter.decide:
-        yield "money that was seen is unseen, because transactions could not be listed"
     if _needs_person(before.order) and not letter.decide and not _needs_person(after.order):
         yield "a hold that needs a person released itself"
-
-
-def _is_kept_in_sight(before: Order, after: Situation) -> bool:
-    """Whether money was seen on an invoice whose newest reading could not list the transactions."""
-    had_money = {record.invoice_id for record in before.invoices if record.had_money}
-    blind = {invoice_id for invoice_id, snapshot in after.newest.items() if snapshot.transactions is None}
-    return bool(had_money & blind) and before.status in _WITH_MONEY
 
 
 def _needs_person(order: Order) -> bool:
@@ -313,7 +318,10 @@ def _is_settled_for_good(order: Order) -> bool:
 
 
 def _forget(after: Situation) -> Order:
-    """The order as if it had seen nothing but the newest snapshot of each invoice, and waited as long."""
+    """The order as if it had seen nothing but the newest snapshot of each invoice, and waited as long.
+
+    Whether there was money before a reading that could not list transactions is remembered, and rightly so.
+    """
     return replace(
         make_start(),
         invoices=tuple(

@@ -84,6 +84,7 @@ records = st.builds(
     expires_at=st.none() | times,
     previous_pay_amount=st.none() | plain_amounts,
     snapshot=st.none() | snapshots,
+    had_money=st.booleans(),
     unclear_since=st.none() | times,
     dismissed=names,
 )

@@ -465,6 +465,7 @@ class TestChange:
             ("#ip-check", break_gateway, "#ip-check"),
             ("#ip-change-summary", break_gateway, "#ip-change-summary"),
             ("#ip-address-copy", act("pay_pending"), "h1"),
+            ("h1", act("pay_pending"), "h1"),
             ("footer a", act("pay_pending"), "footer a"),
             (None, act("pay_pending"), "body"),
         ],
