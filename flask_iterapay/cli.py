@@ -88,12 +88,15 @@ def reconcile(*, every_seconds: int | None, limit: int) -> None:
 
     Run it every minute from cron, or leave it running with --every. Several at once are fine.
     """
+    if every_seconds is None:
+        raise SystemExit(1 if _reconcile_once(limit) else 0)
     pause = threading.Event()
     while True:
-        report = _or_fail(current_iterapay.service.reconcile, limit=limit)
-        click.echo(f"{report.orders} orders, {report.events} events, {report.failures} failures")
-        if every_seconds is None:
-            raise SystemExit(1 if report.failures else 0)
+        try:
+            _reconcile_once(limit)
+        except click.ClickException as error:
+            # The database may be back in a moment, and this command is what finishes the rest then.
+            error.show()
         pause.wait(every_seconds)
 
 
@@ -112,6 +115,13 @@ def sandbox(*, port: int, database: Path, webhook_url: str | None, webhook_secre
     click.echo(f"bearer token for `flask iterapay webhook register`: {BEARER_TOKEN}")
     click.echo(f"control panel: http://127.0.0.1:{port}/panel/")
     serve(port=port, path=database, webhook_url=webhook_url, webhook_secret=webhook_secret)
+
+
+def _reconcile_once(limit: int) -> int:
+    """Run one round, print what it did, and return how many orders failed."""
+    report = _or_fail(current_iterapay.service.reconcile, limit=limit)
+    click.echo(f"{report.orders} orders, {report.events} events, {report.failures} failures")
+    return report.failures
 
 
 def _webhook_url() -> str | None:

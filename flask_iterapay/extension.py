@@ -80,8 +80,12 @@ class IteraPay:
         if EXTENSION_KEY in app.extensions:
             raise ConfigurationError("init_app was called twice for the same app")
         default_store, default_client, default_clock = self._defaults
+        # Compared with None, because an empty store may well be false.
         app.extensions[EXTENSION_KEY] = self._build_state(
-            app, store or default_store, client or default_client, clock or default_clock or _utc_now
+            app,
+            default_store if store is None else store,
+            default_client if client is None else client,
+            clock or default_clock or _utc_now,
         )
         from .cli import cli  # here, because commands are of no use before an app has them
 
@@ -211,8 +215,8 @@ class IteraPay:
     ) -> IteraPayState:
         settings = _read_settings(app, store, has_client=client is not None)
         sandbox = self._make_sandbox(app, settings, clock) if settings.is_sandbox else None
-        client = client or _make_client(settings, sandbox)
-        store = store or _make_store(app, settings)
+        client = _make_client(settings, sandbox) if client is None else client
+        store = _make_store(app, settings) if store is None else store
         ledger = Ledger(store=store)
         policy = Policy(
             is_aml_required=settings.aml == "require",

@@ -108,10 +108,11 @@ class Dispatcher:
         self._ledger.change(leased.order_id, compute)
 
     def _after_attempt(self, event: OrderEvent, names: set[str]) -> OrderEvent:
-        if not names and event.name is EventName.PAID:
-            logger.error("%s: the shop registered no handler for %s", event.key, event.name)
-            return replace(event, state=EventState.UNHANDLED, next_attempt_at=None)
-        if names <= event.done_by:
+        # A payment that nobody is told of is no success: this process may lack the handlers that another has.
+        is_unheard = not names and event.name is EventName.PAID
+        if is_unheard:
+            logger.error("%s: this process has no handler for %s", event.key, event.name)
+        if names <= event.done_by and not is_unheard:
             return replace(event, state=EventState.DONE, next_attempt_at=None)
         if event.attempts >= MAX_ATTEMPTS:
             logger.error("%s failed for good after %d attempts", event.key, event.attempts)

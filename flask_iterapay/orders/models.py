@@ -113,7 +113,6 @@ class EventState(StrEnum):
     OPEN = "open"
     DONE = "done"
     FAILED = "failed"
-    UNHANDLED = "unhandled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

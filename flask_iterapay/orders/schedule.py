@@ -16,10 +16,13 @@ def next_check_at(order: Order, now: datetime, policy: Policy) -> datetime | Non
     """The next check of an order that was just read; ``None`` when only a hint can bring news.
 
     The pace counts from the last change that a customer can see, so that a new price or first money is followed
-    closely again. A paid order is watched too, for contradictions and second payments, but at the slowest pace.
+    closely again. An invoice that was made while somebody else was reading still lacks its address, and is due at
+    once. A paid order is watched too, for contradictions and second payments, but at the slowest pace.
     """
     if not order.invoices:
         return None
+    if order.status is OrderStatus.PREPARING and order.intent is None:
+        return now
     age = (now - order.changed_at).total_seconds()
     if age >= policy.watch_seconds:
         return None
@@ -38,7 +41,9 @@ def poll_check_at(order: Order, policy: Policy) -> datetime | None:
     return at if order.due_check_at is None else min(at, order.due_check_at)
 
 
-def retry_check_at(order: Order, now: datetime, policy: Policy) -> datetime:
-    """The next check of an order that could not be read: later and later, up to ten minutes."""
+def retry_check_at(order: Order, now: datetime, policy: Policy) -> datetime | None:
+    """The next check of an order that could not be read: later and later, up to ten minutes, while it is watched."""
+    if (now - order.changed_at).total_seconds() >= policy.watch_seconds:
+        return None
     failing_for = (now - order.unreachable_since).total_seconds() if order.unreachable_since else 0
     return now + timedelta(seconds=min(max(policy.sync_seconds, failing_for), 600))

@@ -17,6 +17,7 @@ from ..errors import (
     InvalidOrderError,
     MalformedAnswerError,
     MethodNotOfferedError,
+    NotFoundError,
     OrderCancelledError,
     OrderLockedError,
     OrderNotFoundError,
@@ -24,6 +25,7 @@ from ..errors import (
     OrderPaidError,
     RecordExistsError,
     RefTakenError,
+    StoreError,
     TooManyInvoicesError,
 )
 from ..gateway.models import PaymentMethod
@@ -166,7 +168,11 @@ class OrderService:
         method = next((m for m in self.offered_methods() if str(m.method_id) == method_id), None)
         if method is None:
             raise MethodNotOfferedError(order_id, f"payment method {method_id!r:.80} is not offered")
-        _require_open(self.sync(order_id))
+        try:
+            _require_open(self.sync(order_id))
+        except NotFoundError:
+            # The merchant deleted the current invoice at the gateway; another method is the way on.
+            _require_open(self._ledger.get(order_id))
         return self._make_invoice(order_id, method)
 
     def renew(self, order_id: str) -> Order:
@@ -191,7 +197,7 @@ class OrderService:
         ``unreachable_since`` tells of them.
         """
         order = self._ledger.get(order_id)
-        if order.intent is None or order.intent.expires_at > self._clock():
+        if order.is_locked or order.intent is None or order.intent.expires_at > self._clock():
             return self._check(order_id)
         try:
             return self._make_invoice(order_id, order.intent.method)
@@ -248,17 +254,17 @@ class OrderService:
         try:
             if order.due_check_at and order.due_check_at <= self._clock():
                 self.sync(order.order_id)
-        except GatewayError as error:
-            logger.warning("order %r could not be read: %s", order.order_id, error)
-            report = replace(report, failures=report.failures + 1)
-        return replace(report, events=report.events + self.dispatch(order.order_id))
+            return replace(report, events=report.events + self.dispatch(order.order_id))
+        except (GatewayError, StoreError) as error:
+            logger.warning("order %r could not be finished: %s", order.order_id, error)
+            return replace(report, failures=report.failures + 1)
 
     def _make_invoice(self, order_id: str, method: PaymentMethod) -> Order:
         now = self._clock()
         ref = self._make_token()
         intended = self._ledger.change(order_id, lambda order: self._with_intent(order, method, ref, now))
         if intended.intent is None or intended.intent.ref != ref:
-            return intended
+            return self._complete(intended)
         try:
             invoice_id = self._gateway.create_invoice(
                 amount=intended.intent.amount,
@@ -272,11 +278,21 @@ class OrderService:
         except GatewayError:
             self._abandon(order_id, ref)
             raise
+        return self._complete(self._ledger.get(order_id))
+
+    def _complete(self, order: Order) -> Order:
+        """T2: have the address of the current invoice asked for, if it is missing; a poll tries again if this fails."""
+        invoice = order.current_invoice
+        if invoice is None or invoice.address:
+            return order
         try:
-            return self.sync(order_id)
+            settled = self.sync(order.order_id)
         except GatewayError as error:
-            logger.warning("order %r: invoice %s has no address yet: %s", order_id, invoice_id, error)
-            return self._ledger.get(order_id)
+            logger.warning("order %r: invoice %s has no address yet: %s", order.order_id, invoice.invoice_id, error)
+            return self._ledger.get(order.order_id)
+        if settled.current_invoice is None and settled.status is OrderStatus.NEW:
+            raise MethodNotOfferedError(order.order_id, f"the gateway gives no address for {invoice.method.name!r:.80}")
+        return settled
 
     def _with_intent(self, order: Order, method: PaymentMethod, ref: str, now: datetime) -> Order:
         _require_open(order)
@@ -307,6 +323,8 @@ class OrderService:
             # pay, because nobody will ever be shown its address.
             logger.info("order %r: invoice %s came too late and is left alone", order.order_id, invoice_id)
             return order
+        if any(record.invoice_id == invoice_id for record in order.invoices):
+            raise RefTakenError(f"invoice {invoice_id!r} is an older one of this order")
         return record_invoice(order, invoice_id, self._clock())
 
     def _abandon(self, order_id: str, ref: str) -> None:
@@ -359,6 +377,11 @@ def _valid_text(order_id: str, text: str) -> str:
 
 
 def _valid_metadata(order_id: str, metadata: Mapping[str, str]) -> dict[str, str]:
-    if not all(isinstance(item, str) for pair in metadata.items() for item in pair):
+    if not isinstance(metadata, Mapping) or not all(_is_text(item) for pair in metadata.items() for item in pair):
         raise InvalidOrderError(order_id, "metadata maps strings to strings")
     return dict(metadata)
+
+
+def _is_text(value: object) -> bool:
+    # A lone surrogate is a str that no database takes.
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)

@@ -9,8 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from ..errors import BadRequestError, ForbiddenError, GatewayError, NotFoundError, UnauthorizedError
-from ..gateway.models import DepositAddress, Transaction
+from ..errors import (
+    BadRequestError,
+    ForbiddenError,
+    GatewayError,
+    GatewayRefusedError,
+    NotFoundError,
+    UnauthorizedError,
+    UnusableAnswerError,
+)
+from ..gateway.models import DepositAddress, Invoice, Transaction
 from .gateway import Gateway
 from .ledger import Ledger
 from .lifecycle import pin_address, refuse_invoice, settle
@@ -19,7 +27,8 @@ from .schedule import next_check_at, poll_check_at, retry_check_at
 
 __all__ = ["Synchronizer"]
 
-_CLAIM_SECONDS = 60
+# The longest that one call may take, with room: a claim must outlive the reading that it is for.
+_CALL_SECONDS = 30
 _ROUNDS = 3
 
 logger = logging.getLogger("flask_iterapay")
@@ -124,35 +133,32 @@ class Synchronizer:
                 return order
             if order.claim and order.claim.expires_at > now:
                 return replace(order, claim=None, next_check_at=now) if is_hinted else order
-            return replace(order, claim=Claim(token=token, expires_at=now + timedelta(seconds=_CLAIM_SECONDS)))
+            calls = len(order.invoices) + 2
+            return replace(order, claim=Claim(token=token, expires_at=now + timedelta(seconds=calls * _CALL_SECONDS)))
 
         return self._ledger.change(order_id, compute)
 
     def _read(self, order: Order) -> _Reading:
-        read_at = self._clock()
+        # Under the claim this is the newest reading, even if the host before us has a clock that runs ahead.
+        read_at = max(self._clock(), order.read_at or order.created_at)
+        # Invoices first: money that comes in between is then seen, and not taken for an expiry without any.
+        invoices = [invoice for record in order.invoices if (invoice := self._get_invoice(order, record))]
         # Nobody can have paid an invoice whose address was never given out.
-        payable = [record.invoice_id for record in order.invoices if record.address]
-        transactions = self._list_transactions(payable)
-        snapshots = [
-            snapshot
-            for record in order.invoices
-            if (snapshot := self._take_snapshot(order, record, transactions, read_at)) is not None
-        ]
-        return self._read_deposit(order, _Reading(snapshots=tuple(snapshots)))
+        transactions = self._list_transactions([record.invoice_id for record in order.invoices if record.address])
+        snapshots = tuple(_make_snapshot(invoice, transactions, read_at) for invoice in invoices)
+        return self._read_deposit(order, _Reading(snapshots=snapshots))
 
-    def _take_snapshot(
-        self, order: Order, record: InvoiceRecord, transactions: tuple[Transaction, ...] | None, read_at: datetime
-    ) -> Snapshot | None:
+    def _get_invoice(self, order: Order, record: InvoiceRecord) -> Invoice | None:
         try:
-            invoice = self._gateway.get_invoice(record.invoice_id)
-        except NotFoundError:
+            return self._gateway.get_invoice(record.invoice_id)
+        except UnauthorizedError:
+            raise
+        except (GatewayRefusedError, UnusableAnswerError) as error:
             if record.invoice_id == order.current_invoice_id:
                 raise
-            # A superseded invoice that the merchant deleted must not keep the others from being read.
-            logger.warning("order %r: superseded invoice %s is gone", order.order_id, record.invoice_id)
+            # A superseded invoice that the merchant deleted, say, must not keep the others from being read.
+            logger.warning("order %r: a superseded invoice cannot be read: %s", order.order_id, error)
             return None
-        own = None if transactions is None else tuple(t for t in transactions if t.invoice_id == record.invoice_id)
-        return Snapshot(invoice=invoice, transactions=own, read_at=read_at)
 
     def _list_transactions(self, invoice_ids: list[str]) -> tuple[Transaction, ...] | None:
         if not invoice_ids:
@@ -206,3 +212,8 @@ class Synchronizer:
             return replace(failed, next_check_at=retry_check_at(failed, now, self._policy))
 
         self._ledger.change(order_id, compute)
+
+
+def _make_snapshot(invoice: Invoice, transactions: tuple[Transaction, ...] | None, read_at: datetime) -> Snapshot:
+    own = None if transactions is None else tuple(t for t in transactions if t.invoice_id == invoice.invoice_id)
+    return Snapshot(invoice=invoice, transactions=own, read_at=read_at)

@@ -5,6 +5,7 @@ server's own.
 """
 
 import logging
+from collections.abc import Callable
 
 from flask import abort, jsonify, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -54,17 +55,7 @@ def choose_method(token: str) -> ResponseReturnValue:
     if methods is None or not form.validate_on_submit():
         notice = _METHODS_UNAVAILABLE if methods is None else ""
         return _page(token, current_iterapay.service.get(order_id), form=form, notice=notice, status=422)
-    try:
-        current_iterapay.dispatch_later(current_iterapay.service.choose_method(order_id, form.method.data))
-    except (GatewayError, MethodNotOfferedError, TooManyInvoicesError) as error:
-        logger.warning("order %r: no invoice for method %r: %s", order_id, form.method.data, error)
-        return _refused(token, order_id, error)
-    except OrderNotFoundError:
-        abort(404)
-    except OrderError as error:
-        # Paid, locked or cancelled in the meantime: the page itself says so better than a message could.
-        logger.info("order %r: the method stays as it is: %s", order_id, error)
-    return redirect(url_for(".checkout", token=token), 303)
+    return _act(token, order_id, lambda: current_iterapay.service.choose_method(order_id, form.method.data))
 
 
 def check(token: str) -> ResponseReturnValue:
@@ -74,13 +65,7 @@ def check(token: str) -> ResponseReturnValue:
     if not form.validate_on_submit():
         return _page(token, current_iterapay.service.get(order_id), notice=_STALE_FORM, status=422)
     service = current_iterapay.service
-    try:
-        order = service.renew(order_id) if form.renew.data else service.check(order_id)
-        current_iterapay.dispatch_later(order)
-    except (GatewayError, TooManyInvoicesError) as error:
-        logger.warning("order %r: no new price: %s", order_id, error)
-        return _refused(token, order_id, error)
-    return redirect(url_for(".checkout", token=token), 303)
+    return _act(token, order_id, lambda: service.renew(order_id) if form.renew.data else service.check(order_id))
 
 
 def status(token: str) -> ResponseReturnValue:
@@ -94,7 +79,14 @@ def on_csrf_error(error: CSRFError) -> ResponseReturnValue:
     """An old tab or a lost session: show the page again with a fresh form."""
     logger.info("a checkout form came without a valid CSRF token: %s", error.description)
     token = (request.view_args or {}).get("token", "")
-    return _page(token, current_iterapay.service.get(_order_id(token)), notice=_STALE_FORM, status=400)
+    order_id = current_iterapay.tokens.verify(token)
+    try:
+        return _page(token, current_iterapay.service.get(order_id or ""), notice=_STALE_FORM, status=400)
+    except OrderNotFoundError as missing:
+        return not_found(missing)
+    except StoreError as failure:
+        # An error handler's own errors are handled by nobody.
+        return on_store_error(failure)
 
 
 def on_store_error(error: StoreError) -> ResponseReturnValue:
@@ -126,6 +118,23 @@ def _offered_methods() -> tuple[PaymentMethod, ...] | None:
     except GatewayError as error:
         logger.warning("no payment methods to offer: %s", error)
         return None
+
+
+def _act(token: str, order_id: str, action: Callable[[], Order]) -> ResponseReturnValue:
+    """Do what the customer asked for, then 303 to the page; or show the page with what stood in the way."""
+    try:
+        order = action()
+    except OrderNotFoundError:
+        abort(404)
+    except (GatewayError, MethodNotOfferedError, TooManyInvoicesError) as error:
+        logger.warning("order %r: no invoice could be made: %s", order_id, error)
+        return _refused(token, order_id, error)
+    except OrderError as error:
+        # Paid, locked or cancelled in the meantime: the page itself says so better than a message could.
+        logger.info("order %r stays as it is: %s", order_id, error)
+    else:
+        current_iterapay.dispatch_later(order)
+    return redirect(url_for(".checkout", token=token), 303)
 
 
 def _refused(token: str, order_id: str, error: GatewayError | OrderError) -> ResponseReturnValue:

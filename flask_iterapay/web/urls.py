@@ -39,7 +39,7 @@ def path_from_root(app: Flask, blueprint: Blueprint, endpoint: str, **values: st
 
 def is_allowed_return_url(url: str, origins: Iterable[str]) -> bool:
     """Whether a return URL is a path on this site, or absolute on one of the allowed origins."""
-    if _SUSPICIOUS.search(url):
+    if not isinstance(url, str) or not url.isprintable() or _SUSPICIOUS.search(url):
         return False
     if url.startswith("/"):
         return not url.startswith("//")

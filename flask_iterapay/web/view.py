@@ -195,11 +195,13 @@ def build_view(order: Order, now: datetime) -> PageView:
     state, known_state = page_state(order, now), _known_state(order, now)
     invoice = order.current_invoice if state in _ASKS_FOR_MONEY else None
     next_poll_seconds = _next_poll_seconds(state, order, now)
+    is_unreachable = order.unreachable_since is not None and next_poll_seconds is not None
     return PageView(
         state=state,
         known_state=known_state,
-        is_unreachable=order.unreachable_since is not None and next_poll_seconds is not None,
-        politeness=_POLITENESS.get(state, Politeness.POLITE),
+        is_unreachable=is_unreachable,
+        # That the gateway is silent is no reason to interrupt anybody.
+        politeness=Politeness.POLITE if is_unreachable else _POLITENESS.get(state, Politeness.POLITE),
         next_poll_seconds=next_poll_seconds,
         seconds_left=_seconds_left(invoice, now),
         changed_at=order.changed_at,

@@ -183,7 +183,7 @@ def test_an_event_without_handlers_is_done():
 
 
 def test_a_payment_that_nobody_handles_stays_visible(caplog):
-    """A shop that forgot to register for order.paid must be able to see it."""
+    """Another process may have the handler; if none ever has, it ends as failed, where a person sees it."""
     shop = Shop()
     order = shop.ledger.get("1042")
     event = OrderEvent(
@@ -195,5 +195,9 @@ def test_a_payment_that_nobody_handles_stays_visible(caplog):
     )
     shop.ledger.save(replace(order, events=(event,)))
     shop.dispatch()
-    assert shop.event.state is EventState.UNHANDLED
+    assert (shop.event.state, shop.event.next_attempt_at) == (EventState.OPEN, shop.clock() + timedelta(seconds=10))
     assert "no handler" in caplog.text
+    calls: list[str] = []
+    shop.handlers = [failing(0, calls)]
+    shop.clock.advance(10)
+    assert (shop.dispatch(), calls, shop.event.state) == (1, ["failing"], EventState.DONE)

@@ -75,7 +75,13 @@ class TestPace:
         order = make_order(make_record(quote=WEEK + 900), changed_at=at(WEEK))
         assert next_check_at(order, at(WEEK), POLICY) == at(WEEK + 60)
 
-    @pytest.mark.parametrize("status", sorted(set(OrderStatus) - {OrderStatus.PAID}))
+    def test_an_invoice_that_lacks_its_address_is_due_at_once(self):
+        """It was made while somebody else was reading; while one is still being made, the maker is waited for."""
+        order = make_order(make_record(address=None), status=OrderStatus.PREPARING)
+        assert next_check_at(order, at(60), POLICY) == at(60)
+        assert next_check_at(replace(order, intent=make_intent(90)), at(60), POLICY) == at(120)
+
+    @pytest.mark.parametrize("status", sorted(set(OrderStatus) - {OrderStatus.PAID, OrderStatus.PREPARING}))
     def test_every_other_status_keeps_the_pace(self, status):
         """A cancelled or expired order is watched for money, a held one for better news."""
         assert next_check_at(make_order(make_record(), status=status), at(60), POLICY) == at(120)
@@ -134,13 +140,22 @@ class TestPolls:
 class TestRetries:
     @pytest.mark.parametrize(
         ("failing_for", "pause"),
-        [(None, 15), (0, 15), (14, 15), (15, 15), (30, 30), (599, 599), (600, 600), (601, 600), (WEEK, 600)],
+        [(None, 15), (0, 15), (14, 15), (15, 15), (30, 30), (599, 599), (600, 600), (601, 600), (WEEK - 1, 600)],
     )
     def test_an_order_that_cannot_be_read_is_tried_later_and_later(self, failing_for, pause):
         """As long again as it has failed, between ``sync_seconds`` and ten minutes."""
         since = None if failing_for is None else at(1000 - failing_for)
         order = make_order(make_record(), unreachable_since=since)
         assert retry_check_at(order, at(1000), POLICY) == at(1000 + pause)
+
+    def test_a_reading_that_failed_after_the_watch_is_tried_again(self):
+        """A hint came for an old order while the gateway was down: the order stays due, or its money is lost."""
+        assert retry_check_at(make_order(make_record()), at(2 * WEEK), POLICY) == at(2 * WEEK + 15)
+
+    def test_an_order_that_can_never_be_read_is_given_up_in_the_end(self):
+        """After failing for as long as an order is watched; a hint or its page still has it read."""
+        order = make_order(make_record(), unreachable_since=at(0))
+        assert retry_check_at(order, at(WEEK), POLICY) is None
 
 
 class TestDue:
@@ -181,7 +196,7 @@ class TestDue:
         events = (make_event(at_seconds=500), make_event(at_seconds=20, number=2), make_event(at_seconds=90, number=3))
         assert make_order(events=events).due_at == at(20)
 
-    @pytest.mark.parametrize("state", [EventState.DONE, EventState.FAILED, EventState.UNHANDLED])
+    @pytest.mark.parametrize("state", [EventState.DONE, EventState.FAILED])
     def test_an_event_that_is_over_is_never_due(self, state):
         """Whatever time is left on it."""
         order: Order = make_order(events=(make_event(at_seconds=0, state=state),))

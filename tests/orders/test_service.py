@@ -16,6 +16,7 @@ from flask_iterapay.errors import (
     OrderNotFoundError,
     OrderNotOnHoldError,
     OrderPaidError,
+    StoreUnavailableError,
     TooManyInvoicesError,
 )
 from flask_iterapay.orders.models import MAX_INVOICES, EventName, HoldReason, OrderStatus, Settlement
@@ -115,8 +116,15 @@ class TestPlace:
 
     @pytest.mark.parametrize(
         "arguments",
-        [{"currency": "EUR"}, {"description": "x" * 201}, {"description": "a\nb"}, {"metadata": {"a": 1}}],
-        ids=["currency", "long description", "control character", "metadata"],
+        [
+            {"currency": "EUR"},
+            {"description": "x" * 201},
+            {"description": "a\nb"},
+            {"metadata": {"a": 1}},
+            {"metadata": {"a": "\ud800"}},
+            {"metadata": ["a"]},
+        ],
+        ids=["currency", "long description", "control character", "metadata", "surrogate", "metadata list"],
     )
     def test_bad_arguments_are_refused(self, world: World, arguments):
         """Nothing is stored that a later step would choke on."""
@@ -228,7 +236,7 @@ class TestChooseMethod:
         with pytest.raises(Crash):
             world.choose()
         assert world.service.get("1042").status is OrderStatus.PREPARING
-        world.clock.advance(61)
+        world.clock.advance(91)
         order = world.service.poll("1042")
         assert order.status is OrderStatus.AWAITING_PAYMENT
         assert world.wire.count(CREATE) == 1
@@ -240,6 +248,43 @@ class TestChooseMethod:
         assert (order.status, order.unreachable_since) == (OrderStatus.PREPARING, world.clock())
         world.wire.mend()
         world.clock.advance(20)
+        assert world.service.poll("1042").status is OrderStatus.AWAITING_PAYMENT
+
+    def test_a_check_on_an_order_that_got_money_in_between_makes_no_invoice(self, world: World):
+        """A crash while the method changed, and then the first address was paid after all."""
+        first = world.choose()
+        world.wire.interrupt(CREATE, crash)
+        with pytest.raises(Crash):
+            world.service.choose_method("1042", "2")
+        world.act("pay_pending", first)
+        world.clock.advance(30)
+        assert world.service.sync("1042").status is OrderStatus.CONFIRMING
+        world.clock.advance(61)
+        assert world.service.check("1042").status is OrderStatus.CONFIRMING
+        assert len(world.service.get("1042").invoices) == 1
+
+    def test_an_id_that_the_order_had_before_is_not_believed(self, world: World):
+        """Two invoices under one id could not be told apart."""
+        first = world.choose()
+        world.wire.fail(CREATE, status=201, times=1)
+        world.wire.faults[-1].answer._content = f'{{"id": "{first.current_invoice_id}"}}'.encode()
+        with pytest.raises(GatewayError, match="in use"):
+            world.service.choose_method("1042", "2")
+        order = world.service.get("1042")
+        assert (order.current_invoice_id, len(order.invoices)) == (first.current_invoice_id, 1)
+
+    def test_a_current_invoice_that_was_deleted_does_not_keep_the_customer_from_another(self, world: World):
+        """The merchant removed it in the dashboard."""
+        first = world.choose()
+        world.wire.fail(f"{READ}{first.current_invoice_id}", status=404)
+        assert world.service.choose_method("1042", "2").status is OrderStatus.AWAITING_PAYMENT
+
+    def test_an_invoice_made_while_another_worker_reads_is_due_at_once(self, world: World):
+        """The reader's save must not put off the address of the invoice that it did not know."""
+        world.choose()
+        world.clock.advance(15)
+        world.wire.interrupt(READ, lambda: world.service.choose_method("1042", "2"))
+        assert world.service.poll("1042").status is OrderStatus.PREPARING
         assert world.service.poll("1042").status is OrderStatus.AWAITING_PAYMENT
 
     def test_an_amount_that_changes_during_create_makes_the_invoice_an_orphan(self, world: World):
@@ -263,8 +308,12 @@ class TestChooseMethod:
     def test_a_method_without_an_address_leads_back_to_the_choice(self, world: World):
         """400 and 404 on the address mean that the method is not offered (contract C10)."""
         world.wire.fail(ADDRESS, status=404, times=1)
-        order = world.choose()
+        with pytest.raises(MethodNotOfferedError):
+            world.choose()
+        order = world.service.get("1042")
         assert (order.status, order.current_invoice) == (OrderStatus.NEW, None)
+        again = world.service.choose_method("1042", "1")
+        assert (again.status, len(again.invoices)) == (OrderStatus.AWAITING_PAYMENT, 1)
 
     @pytest.mark.parametrize("method_id", ["99", "", "1 ", "x" * 500])
     def test_a_method_that_is_not_offered_is_refused(self, world: World, method_id):
@@ -487,6 +536,25 @@ class TestReconcile:
         assert (report.orders, report.failures) == (2, 1)
         assert world.service.get("2").status is OrderStatus.PAID
         assert world.service.get("1").due_at > world.clock()
+
+    def test_one_order_that_cannot_be_saved_does_not_stop_the_rest(self, tmp_path):
+        """A busy database costs the round one order."""
+
+        class Busy(MemoryStore):
+            def save(self, record: Record, *, expected_version: int) -> bool:
+                if broken and record.key == "order:1":
+                    raise StoreUnavailableError("busy")
+                return super().save(record, expected_version=expected_version)
+
+        broken: list[bool] = []
+        world = make_world(tmp_path, store=Busy())
+        for order_id in ("1", "2"):
+            world.act("pay_exact", world.choose(order_id))
+        world.clock.advance(61)
+        broken.append(True)
+        report = world.service.reconcile()
+        assert (report.orders, report.failures) == (2, 1)
+        assert world.service.get("2").status is OrderStatus.PAID
 
     def test_it_takes_no_more_than_its_limit(self, world: World):
         """A round is bounded however much is due."""

@@ -4,7 +4,7 @@ import pytest
 from worlds import World, make_world
 
 from flask_iterapay.errors import GatewayError, OrderNotFoundError
-from flask_iterapay.orders.models import OrderStatus
+from flask_iterapay.orders.models import HoldReason, OrderStatus
 
 READ = "GET /merchants/11111111-1111-4111-8111-111111111111/invoices/"
 TRANSACTIONS = "/transactions/list"
@@ -59,7 +59,7 @@ class TestClaims:
         with pytest.raises(Crash):
             world.service.sync("1042")
         assert world.service.sync("1042").status is OrderStatus.AWAITING_PAYMENT
-        world.clock.advance(61)
+        world.clock.advance(91)
         assert world.service.sync("1042").status is OrderStatus.PAID
 
     def test_a_stale_read_is_never_saved_after_a_fresh_one(self, world: World):
@@ -67,7 +67,7 @@ class TestClaims:
         order = world.choose()
 
         def be_overtaken():
-            world.clock.advance(61)
+            world.clock.advance(91)
             world.act("pay_exact", order)
             assert world.service.sync("1042").status is OrderStatus.PAID
 
@@ -211,6 +211,49 @@ class TestTrouble:
         paid = world.service.sync("1042")
         assert paid.status is OrderStatus.PAID
         assert paid.current_invoice.snapshot.transactions is None
+
+    def test_a_host_whose_clock_runs_behind_still_brings_news(self, world: World):
+        """What is read under the claim is the newest, whatever another host's clock said."""
+        order = world.choose()
+        world.act("pay_exact", order)
+        world.clock.advance(-5)
+        assert world.service.receive_hint(order.current_invoice_id).status is OrderStatus.PAID
+
+    def test_money_that_comes_during_the_reading_is_no_expiry(self, world: World):
+        """Invoices are read before transactions, so the two cannot say "expired" and "nothing came" together."""
+        order = world.choose()
+
+        def pay_and_expire():
+            world.act("pay_pending", order)
+            world.act("expire", order)
+
+        world.wire.interrupt(READ, pay_and_expire)
+        assert world.service.sync("1042").hold_reason is HoldReason.EXPIRED_WITH_MONEY
+
+    def test_an_order_that_cannot_be_read_is_given_up_when_its_watch_ends(self, world: World):
+        """An invoice that is gone for good is not asked for until the end of time."""
+        order = world.choose()
+        world.wire.fail(f"{READ}{order.current_invoice_id}", status=404)
+        world.clock.advance(8 * 24 * 3600)
+        assert world.service.poll("1042").due_at is None
+
+    @pytest.mark.parametrize("status", [400, 403, 410])
+    def test_a_superseded_invoice_that_is_refused_does_not_hide_the_payment(self, world: World, status):
+        """One bad invoice must not poison an order."""
+        first = world.choose(method_id="1")
+        second = world.service.choose_method("1042", "2")
+        world.wire.fail(f"{READ}{first.current_invoice_id}", status=status)
+        world.act("pay_exact", second)
+        assert world.service.sync("1042").status is OrderStatus.PAID
+
+    def test_a_key_that_is_refused_is_trouble_for_superseded_invoices_too(self, world: World):
+        """401 is about us, and must not pass for a reading."""
+        world.choose()
+        world.place(amount="30.00")
+        world.wire.fail(READ, status=401)
+        with pytest.raises(GatewayError):
+            world.service.sync("1042")
+        assert world.service.get("1042").unreachable_since
 
     def test_a_superseded_invoice_that_is_gone_does_not_hide_the_payment(self, world: World):
         """What the merchant deleted in the dashboard must not keep the rest from being read."""

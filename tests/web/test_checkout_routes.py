@@ -1,8 +1,10 @@
 """The customer's routes over the sandbox, from choosing a method to every answer that is not a page."""
 
 import re
+from pathlib import Path
 
 import pytest
+from flask_wtf.csrf import CSRFProtect
 from shops import Shop, csrf_token
 
 from flask_iterapay import OrderStatus
@@ -233,14 +235,33 @@ class TestCsrf:
 
 
 class TestStoreTrouble:
+    def test_an_old_tab_while_the_database_is_down_is_said_too(self, tmp_path):
+        """An error on top of an error is still a page."""
+        shop = Shop(tmp_path, WTF_CSRF_ENABLED=True, PROPAGATE_EXCEPTIONS=False)
+        CSRFProtect(shop.app)
+        path = shop.place()
+        _break_database(shop, tmp_path)
+        assert shop.client.post(path, data={"method": "1"}).status_code == 503
+
+    def test_an_old_tab_of_a_made_up_order_is_not_found(self, tmp_path):
+        """Nothing is told of what is not there."""
+        shop = Shop(tmp_path, WTF_CSRF_ENABLED=True, PROPAGATE_EXCEPTIONS=False)
+        CSRFProtect(shop.app)
+        assert shop.client.post("/pay/1042", data={"method": "1"}).status_code == 404
+
     def test_a_database_that_is_down_is_said(self, shop: Shop, tmp_path):
         """503 with words, never a stack trace."""
         path = shop.place()
-        for file in tmp_path.glob("iterapay.sqlite3*"):
-            file.unlink()
-        (tmp_path / "iterapay.sqlite3").mkdir()
-        shop.state.store._engine.dispose()
+        _break_database(shop, tmp_path)
         response = shop.client.get(path)
         assert response.status_code == 503
         assert int(response.headers["Retry-After"]) > 0
         assert "Traceback" not in response.text
+
+
+def _break_database(shop: Shop, folder: Path) -> None:
+    """Put a folder where the database was, so that nothing can be opened there."""
+    shop.state.store._engine.dispose()
+    for file in folder.glob("iterapay.sqlite3*"):
+        file.unlink()
+    (folder / "iterapay.sqlite3").mkdir()
