@@ -42,8 +42,11 @@ def poll_check_at(order: Order, policy: Policy) -> datetime | None:
 
 
 def retry_check_at(order: Order, now: datetime, policy: Policy) -> datetime | None:
-    """The next check of an order that could not be read: later and later, up to ten minutes, while it is watched."""
-    if (now - order.changed_at).total_seconds() >= policy.watch_seconds:
-        return None
+    """The next check of an order that could not be read: later and later, up to ten minutes.
+
+    However old the order is, since a hint may have been about it; but not for longer than it would be watched.
+    """
     failing_for = (now - order.unreachable_since).total_seconds() if order.unreachable_since else 0
+    if failing_for >= policy.watch_seconds:
+        return None
     return now + timedelta(seconds=min(max(policy.sync_seconds, failing_for), 600))

@@ -169,10 +169,13 @@ class OrderService:
         if method is None:
             raise MethodNotOfferedError(order_id, f"payment method {method_id!r:.80} is not offered")
         try:
-            _require_open(self.sync(order_id))
+            order = self.sync(order_id)
         except NotFoundError:
             # The merchant deleted the current invoice at the gateway; another method is the way on.
-            _require_open(self._ledger.get(order_id))
+            order = self._ledger.get(order_id)
+        _require_open(order)
+        if order.has_transfers:
+            raise OrderLockedError(order_id, "a transfer was seen for it")
         return self._make_invoice(order_id, method)
 
     def renew(self, order_id: str) -> Order:
@@ -349,12 +352,12 @@ class OrderService:
 
 
 def _require_open(order: Order) -> None:
-    """Refuse what may only be done before money was seen."""
+    """Refuse what may only be done before money was seen. A transfer that failed is none, so dust blocks nobody."""
     if order.status is OrderStatus.PAID:
         raise OrderPaidError(order.order_id, "it is paid")
     if order.status is OrderStatus.CANCELLED:
         raise OrderCancelledError(order.order_id, "it was cancelled")
-    if order.is_locked:
+    if order.status in (OrderStatus.CONFIRMING, OrderStatus.ON_HOLD):
         raise OrderLockedError(order.order_id, "money was seen for it")
 
 

@@ -54,7 +54,7 @@ def judge(record: InvoiceRecord, *, order_amount: Decimal, now: datetime, policy
     settlement = _settlement(snapshot)
     if not _is_ours(record, snapshot.invoice):
         return hold(HoldReason.MISMATCH, settlement)
-    if snapshot.invoice.has_passed_aml is False and _may_have_money(snapshot):
+    if snapshot.invoice.has_passed_aml is False and _may_have_money(record, snapshot):
         return hold(HoldReason.AML_FAILED, settlement)
     match snapshot.invoice.state:
         case InvoiceState.PAID | InvoiceState.OVERPAID:
@@ -121,7 +121,7 @@ def _is_ours(record: InvoiceRecord, invoice: Invoice) -> bool:
     """Whether every field that the answer carries equals what was asked for; an absent one contradicts nothing."""
     return (
         invoice.invoice_id == record.invoice_id
-        and invoice.invoice_type in (None, InvoiceType.ONETIME)
+        and (invoice.invoice_type or InvoiceType.ONETIME).lower() == InvoiceType.ONETIME
         and invoice.amount in (None, record.amount)
         and (invoice.method_id is None or str(invoice.method_id) == str(record.method.method_id))
     )
@@ -131,9 +131,10 @@ def _settlement(snapshot: Snapshot) -> Settlement:
     return _SETTLEMENTS.get(snapshot.invoice.state, Settlement.UNPAID)
 
 
-def _may_have_money(snapshot: Snapshot) -> bool:
+def _may_have_money(record: InvoiceRecord, snapshot: Snapshot) -> bool:
     """Whether an AML verdict can be about something: before any transfer, a false ``amlOk`` says nothing."""
-    return snapshot.invoice.state in _MONEY_STATES or snapshot.transactions is None or bool(snapshot.transactions)
+    has_transfers = record.had_money if snapshot.transactions is None else bool(snapshot.transactions)
+    return snapshot.invoice.state in _MONEY_STATES or has_transfers
 
 
 def _live(snapshot: Snapshot) -> list[Transaction]:
@@ -194,7 +195,7 @@ def is_refused(record: InvoiceRecord) -> bool:
     if record.snapshot is None:
         return False
     states = {transaction.state for transaction in record.snapshot.transactions or ()}
-    is_aml_failed = record.snapshot.invoice.has_passed_aml is False and _may_have_money(record.snapshot)
+    is_aml_failed = record.snapshot.invoice.has_passed_aml is False and _may_have_money(record, record.snapshot)
     return is_aml_failed or bool(states and not states & _FINAL and states & _FAILED)
 
 

@@ -353,6 +353,14 @@ class TestChooseMethod:
             world.service.choose_method("1042", "2")
         assert world.wire.count(CREATE) == 1
 
+    def test_tainted_dust_keeps_the_method_but_not_the_shop_from_its_order(self, world: World):
+        """Any transfer settles the method; amount and cancelling wait for money alone, which a failed one is not."""
+        world.act("pay_dust", world.choose())
+        with pytest.raises(OrderLockedError):
+            world.service.choose_method("1042", "2")
+        assert world.place(amount="30.00").amount == Decimal("30.00")
+        assert world.service.cancel("1042").status is OrderStatus.CANCELLED
+
     def test_a_paid_or_cancelled_order_takes_no_method(self, world: World):
         """There is nothing left to choose."""
         world.act("pay_exact", world.choose())

@@ -234,6 +234,8 @@ class TestTrouble:
         """An invoice that is gone for good is not asked for until the end of time."""
         order = world.choose()
         world.wire.fail(f"{READ}{order.current_invoice_id}", status=404)
+        world.clock.advance(3600)
+        assert world.service.poll("1042").due_at
         world.clock.advance(8 * 24 * 3600)
         assert world.service.poll("1042").due_at is None
 
