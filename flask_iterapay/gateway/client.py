@@ -57,6 +57,9 @@ class GatewayClient:
     Each request ends within ``deadline_seconds``, retries included, or becomes a ``GatewayError``; every method may
     raise one. Reads are tried again while the gateway is unavailable; what creates or changes something is sent once.
 
+    ``create_form`` is the documented body that creates invoices (C8, C9): a string amount and ``paymentMethodID``, or
+    a number and ``methodID``, should the gateway refuse the first.
+
     ``clock`` is monotonic, in seconds. The environment is not consulted, since a netrc would add a second
     credential: for a proxy or a certificate authority of your own, hand in
     ``httpx.HTTPTransport(proxy=..., verify=...)`` as ``transport``. A transport that was handed in is used as it is in
@@ -73,6 +76,7 @@ class GatewayClient:
         merchant_id: str,
         api_key: str,
         auth: Literal["api_key", "bearer"] = "api_key",
+        create_form: Literal["reference", "concept"] = "reference",
         transport: BaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
         connect_timeout_seconds: float = 5,
@@ -85,6 +89,7 @@ class GatewayClient:
         self.base_url = base_url
         self.merchant_id = merchant_id
         self._merchant = quote(merchant_id, safe="")
+        self._create_form = create_form
         self._credential = Credential(
             api_key,
             name="API key",
@@ -126,7 +131,11 @@ class GatewayClient:
             GatewayUnavailableError: the invoice may exist or not. Without its id nobody can pay it.
         """
         body = codec.format_invoice(
-            amount=parse_usd(amount), invoice_type=invoice_type, description=description, method_id=method_id
+            amount=parse_usd(amount),
+            invoice_type=invoice_type,
+            description=description,
+            method_id=method_id,
+            form=self._create_form,
         )
         path = f"/merchants/{self._merchant}/invoices"
         return self._http.write(

@@ -22,7 +22,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import NoReturn, TypeVar
+from typing import Literal, NoReturn, TypeVar
 
 from ..money import format_usd
 from .fields import (
@@ -332,15 +332,27 @@ def _first(fields: Fields, *names: str) -> object:
 
 
 def format_invoice(
-    *, amount: Decimal, invoice_type: InvoiceType, description: str, method_id: MethodId | None
+    *,
+    amount: Decimal,
+    invoice_type: InvoiceType,
+    description: str,
+    method_id: MethodId | None,
+    form: Literal["reference", "concept"] = "reference",
 ) -> bytes:
-    """Write the body that creates an invoice: the reference's form, the amount a string with two decimals (C8, C9)."""
-    body: dict[str, object] = {"amount": format_usd(amount), "type": str(invoice_type)}
+    """Write the body that creates an invoice, in one of the documented forms (C8, C9).
+
+    ``"reference"`` has the amount as a string with two decimals and ``paymentMethodID``; ``"concept"``, the page on
+    payment methods, has it as a number and ``methodID``.
+    """
+    is_reference = form == "reference"
+    body: dict[str, object] = {"type": str(invoice_type)}
     if description:
         body["description"] = description
     if method_id is not None:
-        body["paymentMethodID"] = method_id
-    return _encode(body)
+        body["paymentMethodID" if is_reference else "methodID"] = method_id
+    digits = format_usd(amount)
+    # The number is written by its digits, since the json module would take a decimal for a float only.
+    return f'{{"amount": {json.dumps(digits) if is_reference else digits}, '.encode() + _encode(body)[1:]
 
 
 def format_transaction_filter(invoice_ids: Sequence[str]) -> bytes:

@@ -145,6 +145,16 @@ def test_the_method_is_sent_under_the_name_of_the_reference(gateway, client, met
     assert body == {"amount": "100.00", "type": "onetime", "description": "Order #1"} | sent
 
 
+def test_the_other_documented_form_of_creating_can_be_chosen(make_client, gateway):
+    """C8, C9: a number, digit by digit, and ``methodID``, for a gateway that wants the concept page's form."""
+    gateway.answer({"id": INVOICE_ID})
+    client = make_client(create_form="concept")
+    client.create_invoice(amount=Decimal("100.10"), method_id=1, description="Order #7")
+    assert gateway.request.content == (
+        b'{"amount": 100.10, "type": "onetime", "description": "Order #7", "methodID": 1}'
+    )
+
+
 @pytest.mark.parametrize("name", ["paymentMethodID", "methodID"])
 def test_the_method_is_read_under_either_name(gateway, client, name):
     """C9: both names are understood."""
