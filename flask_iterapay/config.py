@@ -107,9 +107,9 @@ class Settings:
             _required(is_sandbox=is_sandbox, is_relaxed=is_relaxed, has_store=has_store, has_client=has_client)
         )
         if is_sandbox:
-            reader.check_sandbox(is_safe=is_development or is_allowed_anywhere)
+            reader.check_sandbox(is_safe=is_development or is_allowed_anywhere, has_client=has_client)
         settings = cls(
-            api_key=read("API_KEY", _token, SANDBOX_API_KEY if is_sandbox else ""),
+            api_key=read("API_KEY", _api_key(is_development), SANDBOX_API_KEY if is_sandbox else ""),
             merchant_id=read("MERCHANT_ID", _merchant_id, SANDBOX_MERCHANT_ID if is_sandbox else ""),
             webhook_secrets=read("WEBHOOK_SECRETS", _secrets(is_sandbox), _default_secrets(is_sandbox)),
             base_url=read("BASE_URL", _url(), SANDBOX_BASE_URL if is_sandbox else "https://api.iterapay.com"),
@@ -168,8 +168,10 @@ class _Reader:
             if name not in self._values:
                 self._report(name, f"is not set: {_MEANINGS[name]}")
 
-    def check_sandbox(self, *, is_safe: bool) -> None:
+    def check_sandbox(self, *, is_safe: bool, has_client: bool) -> None:
         """Report what would let somebody take play money for real money."""
+        if has_client:
+            self._report("SANDBOX", "brings a client of its own, so that none may be handed in")
         if not is_safe:
             self._report(
                 "SANDBOX", f"works in debug and testing alone, or anywhere with {_PREFIX}SANDBOX_ALLOW_ANYWHERE"
@@ -254,6 +256,16 @@ def _text_like(pattern: str, problem: str) -> Callable[[object], str]:
 _token = _text_like("[!-~]+", "must be ASCII without blanks")
 _merchant_id = _text_like("[A-Za-z0-9_-]{1,64}", "must be letters, digits, - and _, as the dashboard shows it")
 _link = _text_like(rf"{_URL.pattern}|mailto:[!-~]+@[!-~]+", "must be an absolute http, https or mailto URL")
+
+
+def _api_key(is_development: bool) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        key = _token(value)
+        if key == SANDBOX_API_KEY and not is_development:
+            raise _Problem("is the sandbox's, which everybody knows; it works in debug and testing alone")
+        return key
+
+    return parse
 
 
 def _default_secrets(is_sandbox: bool) -> tuple[str, ...]:

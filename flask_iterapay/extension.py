@@ -217,7 +217,7 @@ class IteraPay:
         sandbox = self._make_sandbox(app, settings, clock) if settings.is_sandbox else None
         client = _make_client(settings, sandbox) if client is None else client
         store = _make_store(app, settings) if store is None else store
-        ledger = Ledger(store=store)
+        ledger = Ledger(store=store, prefix="sandbox-order:" if settings.is_sandbox else "order:")
         policy = Policy(
             is_aml_required=settings.aml == "require",
             aml_wait_seconds=settings.aml_wait_seconds,
@@ -288,6 +288,10 @@ def _read_settings(app: Flask, store: OrderStore | None, *, has_client: bool) ->
     problems: list[str] = []
     if not app.secret_key:
         problems.append("SECRET_KEY is not set; it signs payment pages and forms")
+    fallbacks = app.config.get("SECRET_KEY_FALLBACKS") or []
+    if not isinstance(fallbacks, list | tuple) or not all(key and isinstance(key, str | bytes) for key in fallbacks):
+        # A string would be taken for a list of its letters, and anybody can sign with a letter.
+        problems.append("SECRET_KEY_FALLBACKS is a list of keys, none of them empty")
     if store is not None and not store.is_durable and not is_development:
         problems.append("the memory store loses every order at a restart: set ITERAPAY_DATABASE_URL instead")
     try:

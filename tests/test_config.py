@@ -101,6 +101,17 @@ def test_what_is_required_depends_on_what_is_there(circumstances, required):
     assert problems({}, **circumstances).keys() == required
 
 
+def test_the_sandbox_takes_no_client_of_the_live_gateway():
+    """A page that says TEST MODE must never lead to real money."""
+    assert "SANDBOX" in problems({"SANDBOX": True}, is_development=True, has_client=True)
+
+
+def test_the_key_of_the_sandbox_is_refused_in_production():
+    """Everybody knows it; a sandbox server of one's own is for development."""
+    assert "API_KEY" in problems({**COMPLETE, "API_KEY": SANDBOX_API_KEY})
+    assert read({**COMPLETE, "API_KEY": SANDBOX_API_KEY}, is_development=True).api_key == SANDBOX_API_KEY
+
+
 def test_development_has_defaults_for_what_production_must_choose():
     """In debug and testing AML is required of the money, and the rest may stay open."""
     settings = read(without("AML", "PUBLIC_URL", "DATABASE_URL"), is_development=True)

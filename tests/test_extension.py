@@ -100,6 +100,43 @@ class TestStart:
         IteraPay(app := production_app(TESTING=True), store=MemoryStore())
         assert app.extensions["iterapay"].clock().tzinfo is UTC
 
+    @pytest.mark.parametrize("fallbacks", ["the-old-secret-key", [""], [None], 7])
+    def test_fallback_keys_that_anybody_could_guess_are_refused(self, fallbacks):
+        """A string would be a list of letters, each good to forge a payment page with."""
+        with pytest.raises(ConfigurationError, match="SECRET_KEY_FALLBACKS"):
+            IteraPay(production_app(SECRET_KEY_FALLBACKS=fallbacks))
+
+    def test_links_signed_with_an_older_key_still_open(self, tmp_path):
+        """Rotation of the app's own key does not break the links in yesterday's mails."""
+        (tmp_path / "old").mkdir()
+        token = Shop(tmp_path / "old", SECRET_KEY="old").state.tokens.sign("1042")
+        shop = Shop(tmp_path, SECRET_KEY="new", SECRET_KEY_FALLBACKS=["old"])
+        shop.place()
+        assert shop.client.get(f"/pay/{token}").status_code == 200
+        assert Shop(tmp_path / "old", SECRET_KEY="new").client.get(f"/pay/{token}").status_code == 404
+
+    def test_play_money_never_pays_an_order_of_the_live_shop(self, tmp_path):
+        """The sandbox keeps its orders apart, even in the same database."""
+        url = f"sqlite:///{tmp_path / 'shared.sqlite3'}"
+        sandbox = Shop(tmp_path, ITERAPAY_DATABASE_URL=url)
+        sandbox.state.store.create_tables()
+        sandbox.place()
+        live = production_app(ITERAPAY_DATABASE_URL=url)
+        iterapay = IteraPay(live)
+        with live.app_context(), pytest.raises(OrderNotFoundError):
+            iterapay.get_order("1042")
+
+    def test_a_subdomain_is_refused_by_name(self, tmp_path):
+        """No link is built that leads nowhere."""
+        iterapay = IteraPay()
+        app = production_app(TESTING=True, SERVER_NAME="shop.example")
+        iterapay.init_app(app, store=MemoryStore())
+        app.register_blueprint(iterapay.blueprint, subdomain="pay")
+        with app.app_context():
+            order = iterapay.place_order("1042", amount=1)
+            with pytest.raises(NotInitialisedError, match="subdomain"):
+                iterapay.checkout_url(order)
+
     def test_what_the_constructor_was_given_is_used(self):
         """Store and clock may be handed to the constructor instead of init_app."""
         store, clock = MemoryStore(), Timepiece()

@@ -107,6 +107,7 @@ class GatewayClient:
         self._clock = clock
         self._cache_seconds = cache_seconds
         self._methods: tuple[PaymentMethod, ...] | None = None
+        self._methods_failure: GatewayError | None = None
         self._methods_fresh_until = 0.0
 
     def __repr__(self) -> str:
@@ -211,13 +212,24 @@ class GatewayClient:
         """List the payment methods, from memory for ``cache_seconds``.
 
         If the gateway fails, the last known list serves on, with a log warning and another attempt after 30 seconds;
-        only a failure before any list was known is raised.
+        only a failure before any list was known is raised, and for as long raised again without asking.
         """
         if self._methods is None:
-            self._remember_methods(self._read_payment_methods())
+            self._read_first_methods()
         elif self._clock() >= self._methods_fresh_until:
             self._refresh_methods()
         return self._methods or ()
+
+    def _read_first_methods(self) -> None:
+        if self._methods_failure is not None and self._clock() < self._methods_fresh_until:
+            raise self._methods_failure.with_traceback(None)
+        try:
+            self._remember_methods(self._read_payment_methods())
+        except GatewayError as error:
+            # Every view of the payment page asks; a gateway in trouble must not hold each of them to the deadline.
+            self._methods_failure = error
+            self._methods_fresh_until = self._clock() + _STALE_SECONDS
+            raise
 
     def _refresh_methods(self) -> None:
         # Set before asking, so that meanwhile other threads serve the last known list.

@@ -19,6 +19,7 @@ MAX_ATTEMPTS = 12
 _LEASE_SECONDS = 600
 _FIRST_PAUSE_SECONDS = 10
 _LONGEST_PAUSE_SECONDS = 6 * 3600
+_UNHEARD_SECONDS = 7 * 24 * 3600
 
 logger = logging.getLogger("flask_iterapay")
 
@@ -65,6 +66,10 @@ class Dispatcher:
     def _lease(self, order_id: str) -> OrderEvent | None:
         """Take the first due event, or ``None``. A lost race means that another worker took it: look again."""
         while event := self._first_due(order := self._ledger.get(order_id)):
+            if event.attempts >= MAX_ATTEMPTS:
+                # Whoever ran it last died of it and could not say so.
+                self._ledger.save(order.with_event(_fail(event)))
+                continue
             lease_until = self._clock() + timedelta(seconds=_LEASE_SECONDS)
             leased = replace(event, attempts=event.attempts + 1, next_attempt_at=lease_until)
             if self._ledger.save(order.with_event(leased)):
@@ -90,7 +95,8 @@ class Dispatcher:
                 continue
             try:
                 self._run(handler, event)
-            except Exception:
+            except (Exception, SystemExit):
+                # A handler that exits must not take the worker, or reconcile, with it.
                 logger.exception("handler %s failed on %s, attempt %d", handler.name, event.key, event.attempts)
             else:
                 done.add(handler.name)
@@ -108,16 +114,30 @@ class Dispatcher:
         self._ledger.change(leased.order_id, compute)
 
     def _after_attempt(self, event: OrderEvent, names: set[str]) -> OrderEvent:
-        # A payment that nobody is told of is no success: this process may lack the handlers that another has.
-        is_unheard = not names and event.name is EventName.PAID
-        if is_unheard:
-            logger.error("%s: this process has no handler for %s", event.key, event.name)
-        if names <= event.done_by and not is_unheard:
+        if not names and event.name is EventName.PAID:
+            return self._keep_for_others(event)
+        if names <= event.done_by:
             return replace(event, state=EventState.DONE, next_attempt_at=None)
         if event.attempts >= MAX_ATTEMPTS:
-            logger.error("%s failed for good after %d attempts", event.key, event.attempts)
-            return replace(event, state=EventState.FAILED, next_attempt_at=None)
+            return _fail(event)
         return replace(event, next_attempt_at=self._clock() + timedelta(seconds=_pause_seconds(event.attempts)))
+
+    def _keep_for_others(self, event: OrderEvent) -> OrderEvent:
+        """A payment that nobody is told of is no success: another process may have the handlers that this one lacks.
+
+        It costs no attempt, and after a week it fails, so that a person sees it.
+        """
+        logger.error("%s: this process has no handler for %s", event.key, event.name)
+        age_seconds = int((self._clock() - event.occurred_at).total_seconds())
+        if age_seconds >= _UNHEARD_SECONDS:
+            return _fail(event)
+        pause = min(max(_FIRST_PAUSE_SECONDS, age_seconds), _LONGEST_PAUSE_SECONDS)
+        return replace(event, attempts=event.attempts - 1, next_attempt_at=self._clock() + timedelta(seconds=pause))
+
+
+def _fail(event: OrderEvent) -> OrderEvent:
+    logger.error("%s failed for good after %d attempts", event.key, event.attempts)
+    return replace(event, state=EventState.FAILED, next_attempt_at=None)
 
 
 def _pause_seconds(attempts: int) -> int:

@@ -16,17 +16,21 @@ from .stores.base import OrderStore, Record
 
 __all__ = ["Ledger"]
 
-_PREFIX = "order:"
 _ATTEMPTS = 50
 
 logger = logging.getLogger("flask_iterapay")
 
 
 class Ledger:
-    """The shop's orders, kept as versioned records in any ``OrderStore``."""
+    """The shop's orders, kept as versioned records in any ``OrderStore``.
 
-    def __init__(self, *, store: OrderStore) -> None:
+    ``prefix`` begins their keys. The sandbox has one of its own, so that play money never pays an order of the live
+    shop, whatever database the two share.
+    """
+
+    def __init__(self, *, store: OrderStore, prefix: str = "order:") -> None:
         self._store = store
+        self._prefix = prefix
 
     def get(self, order_id: str) -> Order:
         """Read an order.
@@ -35,7 +39,7 @@ class Ledger:
             OrderNotFoundError: there is none.
             StoreError: the store failed.
         """
-        record = self._store.get(_PREFIX + order_id)
+        record = self._store.get(self._prefix + order_id)
         if record is None:
             raise OrderNotFoundError(order_id, "there is no such order")
         return _order(record)
@@ -43,18 +47,18 @@ class Ledger:
     def get_by_invoice(self, invoice_id: str) -> Order | None:
         """Read the order that owns an invoice, if it is one of ours."""
         record = self._store.get_by_ref(invoice_id)
-        return None if record is None else _order(record)
+        return None if record is None or not record.key.startswith(self._prefix) else _order(record)
 
     def add(self, order: Order) -> Order:
         """Write a new order; ``RecordExistsError`` if its id is in use."""
         order = replace(order, version=1)
-        self._store.add(_record(order))
+        self._store.add(self._record(order))
         return order
 
     def save(self, order: Order) -> Order | None:
         """Write an order if nobody has since it was read; ``None`` if somebody was faster."""
         saved = replace(order, version=order.version + 1)
-        return saved if self._store.save(_record(saved), expected_version=order.version) else None
+        return saved if self._store.save(self._record(saved), expected_version=order.version) else None
 
     def change(self, order_id: str, compute: Callable[[Order], Order]) -> Order:
         """Apply ``compute`` to the newest order and save the result; compute again on every lost race.
@@ -77,20 +81,19 @@ class Ledger:
 
     def due(self, now: datetime, limit: int) -> list[Order]:
         """The orders whose time has come, longest overdue first; what cannot be read is logged and left out."""
-        records = [record for record in self._store.due(now, limit) if record.key.startswith(_PREFIX)]
+        records = [record for record in self._store.due(now, limit) if record.key.startswith(self._prefix)]
         return [order for record in records if (order := _readable_order(record))]
 
-
-def _record(order: Order) -> Record:
-    return Record(
-        key=_PREFIX + order.order_id,
-        version=order.version,
-        due_at=order.due_at,
-        refs=tuple(record.invoice_id for record in order.invoices),
-        status=order.status,
-        created_at=order.created_at,
-        body=format_order(order),
-    )
+    def _record(self, order: Order) -> Record:
+        return Record(
+            key=self._prefix + order.order_id,
+            version=order.version,
+            due_at=order.due_at,
+            refs=tuple(record.invoice_id for record in order.invoices),
+            status=order.status,
+            created_at=order.created_at,
+            body=format_order(order),
+        )
 
 
 def _order(record: Record) -> Order:

@@ -168,6 +168,9 @@ class OrderService:
         method = next((m for m in self.offered_methods() if str(m.method_id) == method_id), None)
         if method is None:
             raise MethodNotOfferedError(order_id, f"payment method {method_id!r:.80} is not offered")
+        order = self._ledger.get(order_id)
+        if order.current_invoice and self._is_live(order.current_invoice, order, method, self._clock()):
+            return self._complete(order)
         try:
             order = self.sync(order_id)
         except NotFoundError:
@@ -184,7 +187,7 @@ class OrderService:
         The address is asked for again, since the gateway keeps it and quotes anew. Only if its expiry did not move
         is a new invoice made. Errors as ``choose_method``.
         """
-        order = self.sync(order_id)
+        order = self._check(order_id)
         record = order.current_invoice
         if order.status is not OrderStatus.EXPIRED or record is None:
             return order
@@ -255,12 +258,22 @@ class OrderService:
     def _attend(self, order: Order, report: ReconcileReport) -> ReconcileReport:
         report = replace(report, orders=report.orders + 1)
         try:
-            if order.due_check_at and order.due_check_at <= self._clock():
-                self.sync(order.order_id)
-            return replace(report, events=report.events + self.dispatch(order.order_id))
-        except (GatewayError, StoreError) as error:
+            is_read = self._read_if_due(order)
+            events = self.dispatch(order.order_id)
+        except StoreError as error:
             logger.warning("order %r could not be finished: %s", order.order_id, error)
             return replace(report, failures=report.failures + 1)
+        return replace(report, events=report.events + events, failures=report.failures + (not is_read))
+
+    def _read_if_due(self, order: Order) -> bool:
+        """Read the gateway if it is time; False if it failed, which keeps no event from its handlers."""
+        try:
+            if order.due_check_at and order.due_check_at <= self._clock():
+                self.sync(order.order_id)
+        except GatewayError as error:
+            logger.warning("order %r could not be read: %s", order.order_id, error)
+            return False
+        return True
 
     def _make_invoice(self, order_id: str, method: PaymentMethod) -> Order:
         now = self._clock()

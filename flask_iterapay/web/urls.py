@@ -34,6 +34,8 @@ def path_from_root(app: Flask, blueprint: Blueprint, endpoint: str, **values: st
             "register the blueprint: app.register_blueprint(iterapay.blueprint, url_prefix='/pay')"
         )
     path: str = app.url_map.bind("localhost", "/").build(f"{name}.{endpoint}", values)
+    if not path.startswith("/"):
+        raise NotInitialisedError("the blueprint cannot be registered under a subdomain or a host of its own")
     return path
 
 

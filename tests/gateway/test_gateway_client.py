@@ -281,11 +281,14 @@ def test_the_last_known_payment_methods_serve_on_while_the_gateway_fails(gateway
     assert len(client.list_payment_methods()) == 1
 
 
-def test_unknown_payment_methods_are_an_error_and_asked_for_again(gateway, client, methods):
-    """Before any list is known there is nothing to fall back on."""
+def test_unknown_payment_methods_are_an_error_and_asked_for_again(gateway, client, clock, methods):
+    """Before any list is known there is nothing to fall back on; twenty pages do not ask a silent gateway twenty times."""
     gateway.answer(*[503] * 3, methods)
-    with pytest.raises(GatewayServerError):
-        client.list_payment_methods()
+    for _ in range(20):
+        with pytest.raises(GatewayServerError):
+            client.list_payment_methods()
+    assert len(gateway.requests) == 3
+    clock.now += 30
     assert len(client.list_payment_methods()) == 2
 
 

@@ -201,3 +201,53 @@ def test_a_payment_that_nobody_handles_stays_visible(caplog):
     shop.handlers = [failing(0, calls)]
     shop.clock.advance(10)
     assert (shop.dispatch(), calls, shop.event.state) == (1, ["failing"], EventState.DONE)
+
+
+def test_a_payment_that_no_process_ever_handles_fails_in_the_end_at_no_attempt():
+    """Looking without handlers wears nothing out; after a week a person sees it."""
+    shop = Shop()
+    event = OrderEvent(
+        key="order.paid:1042",
+        name=EventName.PAID,
+        order_id="1042",
+        occurred_at=shop.clock(),
+        next_attempt_at=shop.clock(),
+    )
+    shop.ledger.save(replace(shop.ledger.get("1042"), events=(event,)))
+    looks = 0
+    while shop.event.state is EventState.OPEN:
+        looks += shop.dispatch()
+        shop.clock.advance(3600)
+    assert (shop.event.state, shop.event.attempts) == (EventState.FAILED, 1)
+    assert looks < 50
+    assert shop.clock() - event.occurred_at > timedelta(days=7)
+
+
+def test_a_handler_that_kills_its_worker_every_time_ends_as_failed():
+    """Nobody lived to say so, and still it does not go on for ever."""
+
+    class Killed(BaseException):
+        pass
+
+    def die(event: OrderEvent) -> None:
+        deaths.append(event.attempts)
+        raise Killed
+
+    deaths: list[int] = []
+    shop = Shop(Handler(name="ship", call=die))
+    for _ in range(MAX_ATTEMPTS):
+        with pytest.raises(Killed):
+            shop.dispatch()
+        shop.clock.advance(600)
+    assert (shop.dispatch(), len(deaths), shop.event.state) == (0, MAX_ATTEMPTS, EventState.FAILED)
+
+
+def test_a_handler_that_exits_does_not_take_the_worker_with_it():
+    """sys.exit in a handler is a failure like any other."""
+
+    def leave(event: OrderEvent) -> None:
+        raise SystemExit(3)
+
+    calls: list[str] = []
+    shop = Shop(Handler(name="leaving", call=leave), failing(0, calls, "next"))
+    assert (shop.dispatch(), calls, shop.event.state) == (1, ["next"], EventState.OPEN)

@@ -422,6 +422,16 @@ class TestRenew:
         assert world.service.renew("1042").current_invoice == world.service.get("1042").current_invoice
         assert world.service.get("1042").current_invoice.expires_at == before.current_invoice.expires_at
 
+    def test_a_flood_of_presses_reads_the_gateway_once_an_interval(self, world: World):
+        """Neither of the buttons spends the merchant's rate limit."""
+        world.choose()
+        before = len(world.wire.requests)
+        for _ in range(50):
+            world.service.renew("1042")
+            world.service.choose_method("1042", "1")
+            world.service.check("1042")
+        assert len(world.wire.requests) == before
+
     def test_money_that_came_in_time_is_found_before_a_new_price_is_made(self, world: World):
         """Whoever paid in the last second is not asked to pay again."""
         world.act("pay_exact", world.choose())
@@ -544,6 +554,16 @@ class TestReconcile:
         assert (report.orders, report.failures) == (2, 1)
         assert world.service.get("2").status is OrderStatus.PAID
         assert world.service.get("1").due_at > world.clock()
+
+    def test_a_gateway_that_is_down_keeps_no_event_from_its_handlers(self, world: World):
+        """What was paid before the trouble is still shipped in it."""
+        world.act("pay_exact", world.choose())
+        world.service.sync("1042")
+        world.clock.advance(3 * 3600)
+        world.wire.fail(READ)
+        report = world.service.reconcile()
+        assert (report.failures, report.events) == (1, 1)
+        assert [event.key for event in world.handled] == ["order.paid:1042"]
 
     def test_one_order_that_cannot_be_saved_does_not_stop_the_rest(self, tmp_path):
         """A busy database costs the round one order."""
