@@ -282,7 +282,7 @@ def test_the_last_known_payment_methods_serve_on_while_the_gateway_fails(gateway
 
 
 def test_unknown_payment_methods_are_an_error_and_asked_for_again(gateway, client, clock, methods):
-    """Before any list is known there is nothing to fall back on; twenty pages do not ask a silent gateway twenty times."""
+    """Before any list is known there is nothing to fall back on, and twenty pages do not ask twenty times."""
     gateway.answer(*[503] * 3, methods)
     for _ in range(20):
         with pytest.raises(GatewayServerError):
