@@ -48,17 +48,17 @@ class Customer:
 
     def wait_until_paid(self, path: str) -> None:
         """Poll as the page would; each answer tells of a later state, so a bounded number is enough."""
-        for _ in range(200):
+        for _ in range(2000):
             if self.client.get(f"{self.base_url}{path}/status").json()["state"] == "paid":
                 return
-        raise AssertionError("not paid after 200 polls")
+        raise AssertionError("not paid after 2000 polls")
 
     def wait_until_shipped(self) -> None:
         """The handler runs after the response of whoever brought the news, so the next pages show it soon."""
-        for _ in range(200):
+        for _ in range(2000):
             if "Shipped" in self.get("/orders"):
                 return
-        raise AssertionError("not shipped after 200 looks")
+        raise AssertionError("not shipped after 2000 looks")
 
 
 @pytest.fixture
