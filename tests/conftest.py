@@ -1,8 +1,9 @@
-"""A real browser for the tests that need one, and the rule that nothing is skipped in CI."""
+"""Browser, databases and scale for the tests that need them, and the rule that nothing is skipped in CI."""
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,31 @@ import pytest
 import stamina
 
 if TYPE_CHECKING:
+    from databases import Database
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 CHROMIUM = Path("/usr/bin/chromium")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the switch between the counts of every run and the counts that the documentation shows."""
+    parser.addoption("--full", action="store_true", help="run the harnesses in full and write docs/promises.md")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the harnesses measured; after a full run that passed, write it into the documentation."""
+    reports = terminalreporter.stats.get("passed", [])
+    if not any(getattr(report, "user_properties", ()) for report in reports):
+        return
+    import figures  # here, since this file also works alone
+
+    rows = figures.collect(reports)
+    terminalreporter.section("figures")
+    for subject, figure, _ in rows:
+        terminalreporter.line(f"{subject}: {figure}")
+    has_failed = terminalreporter.stats.get("failed") or terminalreporter.stats.get("error")
+    if terminalreporter.config.getoption("--full") and not has_failed:
+        figures.write_page(rows, datetime.now(UTC).date())
 
 
 @pytest.hookimpl(wrapper=True)
@@ -30,6 +53,50 @@ def _retry_without_waiting() -> Iterator[None]:
     """Retry as in production, but without the pauses."""
     with stamina.set_testing(True, attempts=10, cap=True):
         yield
+
+
+@pytest.fixture(scope="session")
+def scale(pytestconfig: pytest.Config) -> Callable[[int, int], int]:
+    """Choose a harness's count: the first in every run, the second with ``--full``."""
+    is_full: bool = pytestconfig.getoption("--full")
+    return lambda normal, full: full if is_full else normal
+
+
+@pytest.fixture
+def note_figure(record_property: Callable[[str, object], None]) -> Callable[[str, str], None]:
+    """Note what was measured: the subject and the figure. Shown at the end of the run if the test passes."""
+    return lambda subject, figure: record_property("figure", (subject, figure))
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> "Iterator[Database]":
+    """A PostgreSQL server, one for each process of the run."""
+    from databases import find_missing, run_postgresql
+
+    if missing := find_missing("postgresql"):
+        pytest.skip(missing)
+    with run_postgresql() as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> "Iterator[Database]":
+    """A MariaDB server, one for each process of the run."""
+    from databases import find_missing, run_mariadb
+
+    if missing := find_missing("mariadb"):
+        pytest.skip(missing)
+    with run_mariadb() as database:
+        yield database
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new, empty database of each kind, without tables."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'shop.sqlite3'}"
+    database: Database = request.getfixturevalue(request.param)
+    return database.make_url()
 
 
 @pytest.fixture(scope="session")
