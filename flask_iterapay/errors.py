@@ -247,7 +247,7 @@ class OrderCancelledError(OrderError):
 
 
 class OrderNotOnHoldError(OrderError):
-    """Only an order on hold can be resolved by a person."""
+    """A person decides only about money that waits: the order is on hold, or its money is not confirmed."""
 
 
 class MethodNotOfferedError(OrderError):

@@ -16,7 +16,7 @@ from .config import Settings
 from .errors import ConfigurationError, InvalidOrderError, IteraPayError
 from .orders.dispatch import Dispatcher, Handler
 from .orders.ledger import Ledger
-from .orders.models import Clock, EventName, EventState, Order, OrderEvent, Policy
+from .orders.models import Clock, EventName, EventState, HoldReason, Order, OrderEvent, Policy
 from .orders.service import OrderService, ReconcileReport
 from .orders.stores.base import OrderStore
 from .web.blueprint import create_blueprint
@@ -181,13 +181,18 @@ class IteraPay:
         """
         return _dispatched(current_iterapay.service.cancel(order_id))
 
-    def resolve_hold(self, order_id: str, *, is_accepted: bool, actor: str, note: str = "") -> Order:
-        """End a hold by a person's decision: take the money as payment, or cancel the order.
+    def resolve_hold(
+        self, order_id: str, *, is_accepted: bool, actor: str, note: str = "", reason: HoldReason | None = None
+    ) -> Order:
+        """Let a person decide about money that waits: take it as payment, or cancel the order.
 
-        ``actor`` and ``note`` are kept in the order's history. ``OrderNotOnHoldError`` if it is not on hold.
+        The order is on hold, or it is ``confirming`` and nothing comes of it. ``actor`` and ``note`` are kept in the
+        order's history. With ``reason`` the decision is about that hold alone, should another one have taken its
+        place. ``OrderNotOnHoldError`` if there is nothing to decide, or not for this reason.
         """
+        service = current_iterapay.service
         return _dispatched(
-            current_iterapay.service.resolve_hold(order_id, is_accepted=is_accepted, actor=actor, note=note)
+            service.resolve_hold(order_id, is_accepted=is_accepted, actor=actor, note=note, reason=reason)
         )
 
     def sync(self, order_id: str) -> Order:

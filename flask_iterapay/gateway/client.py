@@ -20,6 +20,7 @@ from ..errors import (
     ForbiddenError,
     GatewayError,
     NotFoundError,
+    OversizedAnswerError,
     UnauthorizedError,
 )
 from ..money import parse_usd
@@ -249,13 +250,19 @@ class GatewayClient:
     def list_transactions(self, invoice_ids: Sequence[str]) -> tuple[Transaction, ...]:
         """List the transactions of these invoices, each once, and of no other (C31).
 
-        All pages together share one deadline. Beyond 2,000 transactions the rest is left out, with a log warning.
+        All pages together share one deadline.
+
+        Raises:
+            OversizedAnswerError: there are more than 2,000; a part of them would be taken for all.
         """
         if not invoice_ids:
             # An empty filter would ask for every transaction of the merchant.
             return ()
         read_page = partial(self._read_transactions, codec.format_transaction_filter(invoice_ids), self._http.start())
-        found = {transaction.transaction_id: transaction for transaction in _iterate_pages(read_page)}
+        found = {
+            transaction.transaction_id: transaction
+            for transaction in _iterate_pages(read_page, if_more=OversizedAnswerError("list_transactions"))
+        }
         return tuple(transaction for transaction in found.values() if transaction.invoice_id in invoice_ids)
 
     def _read_transactions(self, body: bytes, deadline: float, page: int) -> Page[Transaction]:
@@ -365,10 +372,11 @@ def _expecting(parse: Callable[[object], Result], is_asked: Callable[[Result], b
     return parse_asked
 
 
-def _iterate_pages(read_page: Callable[[int], Page[Item]]) -> Iterator[Item]:
+def _iterate_pages(read_page: Callable[[int], Page[Item]], *, if_more: GatewayError | None = None) -> Iterator[Item]:
     """Go through the pages until the total is reached, or a page is short where no total is given (C31).
 
     Where there is a total, a short page is no end: the gateway may allow fewer items to a page than were asked for.
+    What lies beyond the last page that is read raises ``if_more``, or is left out with a warning.
     """
     seen = 0
     for number in range(1, _MAX_PAGES + 1):
@@ -378,4 +386,6 @@ def _iterate_pages(read_page: Callable[[int], Page[Item]]) -> Iterator[Item]:
         has_more = len(page.items) == _PAGE_LIMIT if page.total is None else seen < page.total
         if not page.items or not has_more:
             return
+    if if_more is not None:
+        raise if_more
     logger.warning("A list of the gateway has more than %d pages; the rest is left out", _MAX_PAGES)

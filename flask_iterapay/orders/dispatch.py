@@ -8,10 +8,10 @@ one that dies leaves it to the next.
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from .ledger import Ledger
-from .models import Clock, EventName, EventState, Order, OrderEvent
+from .models import Clock, EventName, EventState, HistoryEntry, Order, OrderEvent
 
 __all__ = ["Dispatcher", "Handler"]
 
@@ -63,6 +63,26 @@ class Dispatcher:
             count += 1
         return count
 
+    def retry(self, order_id: str, *, actor: str, note: str = "") -> Order:
+        """Make the events of an order due again: those that failed for good, and those that wait for another try.
+
+        A failed one gets all its attempts anew. What a worker is at stays with it. Who did it and why is recorded; if
+        there is nothing to try again, nothing is written.
+        """
+
+        def compute(order: Order) -> Order:
+            now = self._clock()
+            waiting = [event for event in order.events if _is_waiting(event, now)]
+            for event in waiting:
+                order = order.with_event(replace(event, state=EventState.OPEN, attempts=0, next_attempt_at=now))
+            if not waiting:
+                return order
+            reason = f"tries {', '.join(event.key for event in waiting)} again"
+            entry = HistoryEntry(at=now, status=order.status, reason=reason, actor=actor, note=note)
+            return replace(order, history=(*order.history, entry))
+
+        return self._ledger.change(order_id, compute)
+
     def _lease(self, order_id: str) -> OrderEvent | None:
         """Take the first due event, or ``None``. A lost race means that another worker took it: look again."""
         while event := self._first_due(order := self._ledger.get(order_id)):
@@ -71,7 +91,7 @@ class Dispatcher:
                 self._ledger.save(order.with_event(_fail(event)))
                 continue
             lease_until = self._clock() + timedelta(seconds=_LEASE_SECONDS)
-            leased = replace(event, attempts=event.attempts + 1, next_attempt_at=lease_until)
+            leased = replace(event, attempts=event.attempts + 1, next_attempt_at=lease_until, is_leased=True)
             if self._ledger.save(order.with_event(leased)):
                 return leased
         return None
@@ -108,7 +128,7 @@ class Dispatcher:
         def compute(order: Order) -> Order:
             event = next(event for event in order.events if event.key == leased.key)
             # Another worker may have taken the event after a lease ran out; what either of them did stays done.
-            event = replace(event, done_by=event.done_by | done_by)
+            event = replace(event, done_by=event.done_by | done_by, is_leased=False)
             return order.with_event(self._after_attempt(event, names))
 
         self._ledger.change(leased.order_id, compute)
@@ -137,7 +157,15 @@ class Dispatcher:
 
 def _fail(event: OrderEvent) -> OrderEvent:
     logger.error("%s failed for good after %d attempts", event.key, event.attempts)
-    return replace(event, state=EventState.FAILED, next_attempt_at=None)
+    return replace(event, state=EventState.FAILED, next_attempt_at=None, is_leased=False)
+
+
+def _is_waiting(event: OrderEvent, now: datetime) -> bool:
+    """Whether a person may make this event due: it failed, or it waits and no worker is at it."""
+    if event.state is EventState.FAILED:
+        return True
+    is_later = event.next_attempt_at is not None and event.next_attempt_at > now
+    return event.state is EventState.OPEN and is_later and not event.is_leased
 
 
 def _pause_seconds(attempts: int) -> int:

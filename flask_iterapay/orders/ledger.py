@@ -5,18 +5,19 @@ goes through ``change`` or ``save``; both compare the version that was read with
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
 from ..errors import OrderNotFoundError, StoreUnavailableError, UnreadableRecordError
 from .codec import format_order, parse_order
-from .models import Order
+from .models import Order, OrderStatus
 from .stores.base import OrderStore, Record
 
 __all__ = ["Ledger"]
 
 _ATTEMPTS = 50
+_PAGE_LIMIT = 100
 
 logger = logging.getLogger("flask_iterapay")
 
@@ -80,9 +81,25 @@ class Ledger:
         raise StoreUnavailableError(f"order {order_id!r} changed under each of {_ATTEMPTS} attempts to save it")
 
     def due(self, now: datetime, limit: int) -> list[Order]:
-        """The orders whose time has come, longest overdue first; what cannot be read is logged and left out."""
-        records = [record for record in self._store.due(now, limit) if record.key.startswith(self._prefix)]
-        return [order for record in records if (order := _readable_order(record))]
+        """The orders whose time has come, longest overdue first; what cannot be read is logged and left out.
+
+        Neither such records nor those of another ledger in the same store keep an order from its turn.
+        """
+        window = limit
+        while True:
+            records = self._store.due(now, window)
+            own = [record for record in records if record.key.startswith(self._prefix)]
+            orders = [order for record in own if (order := _readable_order(record))]
+            if len(orders) >= limit or len(records) < window:
+                return orders[:limit]
+            window *= 4
+
+    def iterate(self, *, status: OrderStatus | None = None) -> Iterator[Order]:
+        """Go through the orders, newest first, a page at a time; what cannot be read is logged and left out."""
+        before: Record | None = None
+        while records := self._store.search(self._prefix, status=status, before=before, limit=_PAGE_LIMIT):
+            yield from (order for record in records if (order := _readable_order(record)))
+            before = records[-1]
 
     def _record(self, order: Order) -> Record:
         return Record(

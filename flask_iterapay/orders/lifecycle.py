@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
+from ..errors import OrderCancelledError, OrderLockedError, OrderPaidError
 from ..gateway.models import DepositAddress, InvoiceState
 from .models import (
     Anomaly,
@@ -29,6 +30,7 @@ from .verdict import (
     dismiss,
     evidence,
     has_money,
+    has_turned_bad,
     hold,
     is_payment,
     is_refused,
@@ -48,6 +50,7 @@ __all__ = [
     "record_intent",
     "record_invoice",
     "refuse_invoice",
+    "require_open",
     "reuse_invoice",
     "settle",
 ]
@@ -59,6 +62,7 @@ def settle(order: Order, snapshots: Iterable[Snapshot], now: datetime, policy: P
     Snapshots of foreign invoices and those older than what is stored are ignored. Total: every order and every
     snapshot has an answer, and ``paid`` is never taken back.
     """
+    before = _paying(order)
     for snapshot in snapshots:
         order = _attach(order, snapshot)
     if order.intent and order.intent.expires_at <= now:
@@ -68,6 +72,8 @@ def settle(order: Order, snapshots: Iterable[Snapshot], now: datetime, policy: P
     }
     order = _remember_doubts(order, verdicts, now)
     if order.status is OrderStatus.PAID:
+        if has_turned_bad(before, _paying(order)):
+            order = note_anomaly(order, Anomaly.FAILED_AFTER_PAID, now)
         return _note_contradictions(order, now)
     if order.hold_reason and order.hold_reason.needs_person:
         return order
@@ -127,7 +133,7 @@ def _note_contradictions(order: Order, now: datetime) -> Order:
 
 def _contradictions(order: Order) -> list[Anomaly]:
     found = []
-    paying = next((record for record in order.invoices if record.invoice_id == order.paid_invoice_id), None)
+    paying = _paying(order)
     if paying and is_refused(paying):
         found.append(Anomaly.FAILED_AFTER_PAID)
     if paying and paying.snapshot and paying.snapshot.invoice.state in (InvoiceState.EXPIRED, InvoiceState.CLOSED):
@@ -135,6 +141,10 @@ def _contradictions(order: Order) -> list[Anomaly]:
     if any(is_payment(record) for record in order.invoices if record is not paying):
         found.append(Anomaly.SECOND_INVOICE_PAID)
     return found
+
+
+def _paying(order: Order) -> InvoiceRecord | None:
+    return next((record for record in order.invoices if record.invoice_id == order.paid_invoice_id), None)
 
 
 def note_anomaly(order: Order, anomaly: Anomaly, now: datetime) -> Order:
@@ -297,3 +307,17 @@ def cancel(order: Order, now: datetime, *, actor: str, note: str = "") -> Order:
     order = replace(order, intent=None, invoices=tuple(dismiss(record) for record in order.invoices))
     verdict = Verdict(status=OrderStatus.CANCELLED, settlement=order.settlement)
     return _move(order, verdict, now, actor=actor, reason="cancelled", note=note)
+
+
+def require_open(order: Order) -> None:
+    """Refuse what may only be done before money was seen. A transfer that failed is none, so dust blocks nobody.
+
+    Raises:
+        OrderPaidError, OrderCancelledError, OrderLockedError: by the order's status.
+    """
+    if order.status is OrderStatus.PAID:
+        raise OrderPaidError(order.order_id, "it is paid")
+    if order.status is OrderStatus.CANCELLED:
+        raise OrderCancelledError(order.order_id, "it was cancelled")
+    if order.status in (OrderStatus.CONFIRMING, OrderStatus.ON_HOLD):
+        raise OrderLockedError(order.order_id, "money was seen for it")

@@ -197,7 +197,7 @@ class OrderEvent:
 
     ``key`` never changes over retries: use it as the idempotency key. ``reason`` is the hold reason or the anomaly,
     where there is one. The rest is the delivery's own book-keeping: which handlers have succeeded (``done_by``),
-    how often it was tried, and when it is tried next.
+    how often it was tried, and when it is tried next. With ``is_leased`` a worker is at it, until that time at most.
     """
 
     key: str
@@ -209,6 +209,7 @@ class OrderEvent:
     done_by: frozenset[str] = frozenset()
     attempts: int = 0
     next_attempt_at: datetime | None = None
+    is_leased: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,12 +41,13 @@ def poll_check_at(order: Order, policy: Policy) -> datetime | None:
     return at if order.due_check_at is None else min(at, order.due_check_at)
 
 
-def retry_check_at(order: Order, now: datetime, policy: Policy) -> datetime | None:
+def retry_check_at(order: Order, now: datetime, policy: Policy, asked_seconds: float | None = None) -> datetime | None:
     """The next check of an order that could not be read: later and later, up to ten minutes.
 
     However old the order is, since a hint may have been about it; but not for longer than it would be watched.
+    ``asked_seconds`` is the gateway's ``Retry-After``; it is obeyed up to the same ten minutes.
     """
     failing_for = (now - order.unreachable_since).total_seconds() if order.unreachable_since else 0
     if failing_for >= policy.watch_seconds:
         return None
-    return now + timedelta(seconds=min(max(policy.sync_seconds, failing_for), 600))
+    return now + timedelta(seconds=min(max(policy.sync_seconds, failing_for, asked_seconds or 0), 600))

@@ -8,49 +8,28 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from decimal import Decimal
 
 from ..errors import (
     GatewayError,
-    GatewayRefusedError,
     InvalidOrderError,
-    MalformedAnswerError,
-    MethodNotOfferedError,
-    NotFoundError,
     OrderCancelledError,
-    OrderLockedError,
     OrderNotFoundError,
     OrderNotOnHoldError,
-    OrderPaidError,
     RecordExistsError,
-    RefTakenError,
     StoreError,
-    TooManyInvoicesError,
 )
-from ..gateway.models import PaymentMethod
 from ..money import parse_usd
 from .dispatch import Dispatcher
 from .gateway import Gateway
+from .invoicing import InvoiceMaker
 from .ledger import Ledger
-from .lifecycle import (
-    abandon_intent,
-    accept,
-    cancel,
-    change_amount,
-    pin_address,
-    record_intent,
-    record_invoice,
-    reuse_invoice,
-    settle,
-)
-from .models import MAX_INVOICES, Clock, HistoryEntry, Intent, InvoiceRecord, Order, OrderStatus, Policy
+from .lifecycle import accept, cancel, change_amount, require_open
+from .models import Clock, HistoryEntry, HoldReason, Order, OrderStatus, Policy
 from .sync import Synchronizer
-from .verdict import judge
 
 __all__ = ["OrderService", "ReconcileReport"]
 
-_INTENT_SECONDS = 60
 _MAX_TEXT = 200
 
 logger = logging.getLogger("flask_iterapay")
@@ -69,7 +48,8 @@ class OrderService:
     """Everything that can be done to orders.
 
     ``methods`` is the shop's allow-list of payment method ids, or ``None`` for all; ``make_token`` returns a fresh
-    random string, used for claims and for the ``ref`` that an invoice's description carries.
+    random string, used for claims and for the ``ref`` that an invoice's description carries. What the parts do alone
+    (``InvoiceMaker``, ``Synchronizer``, ``Dispatcher``) is offered here under the same names.
     """
 
     def __init__(
@@ -85,20 +65,30 @@ class OrderService:
         shuffle: Callable[[list[Order]], None] = random.shuffle,
     ) -> None:
         self._ledger = ledger
-        self._gateway = gateway
-        self._dispatcher = dispatcher
         self._clock = clock
         self._policy = policy
-        self._make_token = make_token
-        self._methods = methods
         self._shuffle = shuffle
         synchronizer = Synchronizer(ledger=ledger, gateway=gateway, clock=clock, policy=policy, make_token=make_token)
+        maker = InvoiceMaker(
+            ledger=ledger,
+            gateway=gateway,
+            synchronizer=synchronizer,
+            clock=clock,
+            policy=policy,
+            make_token=make_token,
+            methods=methods,
+        )
         self.get = ledger.get
+        self.iterate = ledger.iterate
+        self.offered_methods = maker.offered_methods
+        self.choose_method = maker.choose_method
+        self.renew = maker.renew
+        self.check = maker.check
         self.sync = synchronizer.sync
         self.poll = synchronizer.poll
         self.receive_hint = synchronizer.receive_hint
         self.dispatch = dispatcher.dispatch
-        self._check = synchronizer.check
+        self.retry = dispatcher.retry
 
     def place(
         self,
@@ -145,71 +135,8 @@ class OrderService:
             raise OrderCancelledError(order.order_id, "it was cancelled")
         if order.amount == amount:
             return order
-        _require_open(order)
+        require_open(order)
         return change_amount(order, amount, self._clock(), self._policy)
-
-    def offered_methods(self) -> tuple[PaymentMethod, ...]:
-        """The payment methods that a customer may choose from, in the gateway's order."""
-        methods = self._gateway.list_payment_methods()
-        return tuple(method for method in methods if self._methods is None or str(method.method_id) in self._methods)
-
-    def choose_method(self, order_id: str, method_id: str) -> Order:
-        """Have the order paid by a method: make its invoice, or go back to the one that is still live.
-
-        Saves the intent (T0), creates the invoice, saves its id (T1), and only then asks for the address (T2). A
-        second call while an invoice is being made, or for the method that is current, makes nothing.
-
-        Raises:
-            MethodNotOfferedError: not on the gateway's list or not on the shop's.
-            OrderLockedError, OrderPaidError, OrderCancelledError, TooManyInvoicesError: no invoice may be made.
-            GatewayError: the gateway failed before an address could be given out; nothing can be paid by mistake.
-            StoreError: the store failed.
-        """
-        method = next((m for m in self.offered_methods() if str(m.method_id) == method_id), None)
-        if method is None:
-            raise MethodNotOfferedError(order_id, f"payment method {method_id!r:.80} is not offered")
-        order = self._ledger.get(order_id)
-        if order.current_invoice and self._is_live(order.current_invoice, order, method, self._clock()):
-            return self._complete(order)
-        try:
-            order = self.sync(order_id)
-        except NotFoundError:
-            # The merchant deleted the current invoice at the gateway; another method is the way on.
-            order = self._ledger.get(order_id)
-        _require_open(order)
-        if order.has_transfers:
-            raise OrderLockedError(order_id, "a transfer was seen for it")
-        return self._make_invoice(order_id, method)
-
-    def renew(self, order_id: str) -> Order:
-        """Get a new price for an order whose quote has run out; any other order is returned as it stands.
-
-        The address is asked for again, since the gateway keeps it and quotes anew. Only if its expiry did not move
-        is a new invoice made. Errors as ``choose_method``.
-        """
-        order = self._check(order_id)
-        record = order.current_invoice
-        if order.status is not OrderStatus.EXPIRED or record is None:
-            return order
-        order = self._quote_again(order, record)
-        if order.status is not OrderStatus.EXPIRED:
-            return order
-        return self._make_invoice(order_id, record.method)
-
-    def check(self, order_id: str) -> Order:
-        """Bring an order up to date because its customer asks.
-
-        An invoice whose making was cut short by a crash is made now. Gateway errors never escape:
-        ``unreachable_since`` tells of them.
-        """
-        order = self._ledger.get(order_id)
-        if order.is_locked or order.intent is None or order.intent.expires_at > self._clock():
-            return self._check(order_id)
-        try:
-            return self._make_invoice(order_id, order.intent.method)
-        except GatewayError as error:
-            logger.warning("order %r: no invoice could be made: %s", order_id, error)
-            return self._ledger.get(order_id)
 
     def cancel(self, order_id: str) -> Order:
         """Cancel an order before money was seen. It stays watched, and money that comes later puts it on hold.
@@ -221,25 +148,36 @@ class OrderService:
         def compute(order: Order) -> Order:
             if order.status is OrderStatus.CANCELLED:
                 return order
-            _require_open(order)
+            require_open(order)
             return cancel(order, self._clock(), actor="shop")
 
         return self._ledger.change(order_id, compute)
 
-    def resolve_hold(self, order_id: str, *, is_accepted: bool, actor: str, note: str = "") -> Order:
-        """Let a person end a hold: accept the money as payment, or cancel the order.
+    def resolve_hold(
+        self, order_id: str, *, is_accepted: bool, actor: str, note: str = "", reason: HoldReason | None = None
+    ) -> Order:
+        """Let a person decide about the money on an order: accept it as payment, or cancel the order.
+
+        The order is on hold, or it waits for money to be confirmed that may never be. With ``reason`` the decision is
+        about that hold alone, should another one have taken its place in the meantime.
 
         Raises:
-            OrderNotOnHoldError: there is nothing to resolve.
+            OrderNotOnHoldError: there is nothing to resolve, or not for this reason.
         """
 
         def compute(order: Order) -> Order:
-            if order.status is not OrderStatus.ON_HOLD:
+            if order.status not in (OrderStatus.ON_HOLD, OrderStatus.CONFIRMING):
                 raise OrderNotOnHoldError(order_id, f"it is {order.status}, not on hold")
+            if reason is not None and order.hold_reason is not reason:
+                raise OrderNotOnHoldError(order_id, f"it is not on hold for {reason}, but {_describe(order)}")
             decide = accept if is_accepted else cancel
             return decide(order, self._clock(), actor=actor, note=note)
 
         return self._ledger.change(order_id, compute)
+
+    def find_overdue(self) -> Order | None:
+        """Return the order that has waited longest for somebody to look at it, or ``None`` if none is due."""
+        return next(iter(self._ledger.due(self._clock(), 1)), None)
 
     def reconcile(self, *, limit: int = 100) -> ReconcileReport:
         """Finish what nobody finished: read the orders that are due and hand out their events.
@@ -275,103 +213,9 @@ class OrderService:
             return False
         return True
 
-    def _make_invoice(self, order_id: str, method: PaymentMethod) -> Order:
-        now = self._clock()
-        ref = self._make_token()
-        intended = self._ledger.change(order_id, lambda order: self._with_intent(order, method, ref, now))
-        if intended.intent is None or intended.intent.ref != ref:
-            return self._complete(intended)
-        try:
-            invoice_id = self._gateway.create_invoice(
-                amount=intended.intent.amount,
-                method_id=method.method_id,
-                description=f"{intended.description or intended.order_id} [{ref}]",
-            )
-            self._ledger.change(order_id, lambda order: self._with_new_invoice(order, invoice_id, ref))
-        except RefTakenError as error:
-            self._abandon(order_id, ref)
-            raise MalformedAnswerError("create_invoice", detail="the gateway gave an id that is in use") from error
-        except GatewayError:
-            self._abandon(order_id, ref)
-            raise
-        return self._complete(self._ledger.get(order_id))
 
-    def _complete(self, order: Order) -> Order:
-        """T2: have the address of the current invoice asked for, if it is missing; a poll tries again if this fails."""
-        invoice = order.current_invoice
-        if invoice is None or invoice.address:
-            return order
-        try:
-            settled = self.sync(order.order_id)
-        except GatewayError as error:
-            logger.warning("order %r: invoice %s has no address yet: %s", order.order_id, invoice.invoice_id, error)
-            return self._ledger.get(order.order_id)
-        if settled.current_invoice is None and settled.status is OrderStatus.NEW:
-            raise MethodNotOfferedError(order.order_id, f"the gateway gives no address for {invoice.method.name!r:.80}")
-        return settled
-
-    def _with_intent(self, order: Order, method: PaymentMethod, ref: str, now: datetime) -> Order:
-        _require_open(order)
-        if order.intent and order.intent.expires_at > now:
-            return order
-        order = abandon_intent(order, now, self._policy)
-        live = next((record for record in order.invoices if self._is_live(record, order, method, now)), None)
-        if live is not None:
-            is_current = live.invoice_id == order.current_invoice_id
-            return order if is_current else reuse_invoice(order, live.invoice_id, now, self._policy)
-        if len(order.invoices) >= MAX_INVOICES:
-            raise TooManyInvoicesError(order.order_id, f"it has used up its {MAX_INVOICES} invoices")
-        expires_at = now + timedelta(seconds=_INTENT_SECONDS)
-        return record_intent(order, Intent(ref=ref, method=method, amount=order.amount, expires_at=expires_at), now)
-
-    def _is_live(self, record: InvoiceRecord, order: Order, method: PaymentMethod, now: datetime) -> bool:
-        """Whether an invoice can still be paid as the order stands, so that no second one is made for its method."""
-        if record.method.method_id != method.method_id or record.amount != order.amount:
-            return False
-        if record.expires_at is not None and record.expires_at <= now:
-            return False
-        verdict = judge(record, order_amount=order.amount, now=now, policy=self._policy)
-        return verdict.status in (OrderStatus.PREPARING, OrderStatus.AWAITING_PAYMENT)
-
-    def _with_new_invoice(self, order: Order, invoice_id: str, ref: str) -> Order:
-        if order.intent is None or order.intent.ref != ref:
-            # The intent was overtaken (it expired, or the amount changed): the invoice is an orphan that nobody can
-            # pay, because nobody will ever be shown its address.
-            logger.info("order %r: invoice %s came too late and is left alone", order.order_id, invoice_id)
-            return order
-        if any(record.invoice_id == invoice_id for record in order.invoices):
-            raise RefTakenError(f"invoice {invoice_id!r} is an older one of this order")
-        return record_invoice(order, invoice_id, self._clock())
-
-    def _abandon(self, order_id: str, ref: str) -> None:
-        def compute(order: Order) -> Order:
-            is_ours = order.intent is not None and order.intent.ref == ref
-            return abandon_intent(order, self._clock(), self._policy) if is_ours else order
-
-        self._ledger.change(order_id, compute)
-
-    def _quote_again(self, order: Order, record: InvoiceRecord) -> Order:
-        try:
-            deposit = self._gateway.get_deposit_address(record.invoice_id, record.method.method_id)
-        except GatewayRefusedError as error:
-            logger.info("order %r: no new price for invoice %s: %s", order.order_id, record.invoice_id, error)
-            return order
-
-        def compute(order: Order) -> Order:
-            now = self._clock()
-            return settle(pin_address(order, record.invoice_id, deposit, now), (), now, self._policy)
-
-        return self._ledger.change(order.order_id, compute)
-
-
-def _require_open(order: Order) -> None:
-    """Refuse what may only be done before money was seen. A transfer that failed is none, so dust blocks nobody."""
-    if order.status is OrderStatus.PAID:
-        raise OrderPaidError(order.order_id, "it is paid")
-    if order.status is OrderStatus.CANCELLED:
-        raise OrderCancelledError(order.order_id, "it was cancelled")
-    if order.status in (OrderStatus.CONFIRMING, OrderStatus.ON_HOLD):
-        raise OrderLockedError(order.order_id, "money was seen for it")
+def _describe(order: Order) -> str:
+    return f"on hold for {order.hold_reason}" if order.hold_reason else str(order.status)
 
 
 def _valid_id(order_id: str) -> str:

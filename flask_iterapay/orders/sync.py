@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ..errors import (
-    BadRequestError,
     ForbiddenError,
     GatewayError,
     GatewayRefusedError,
     NotFoundError,
+    OversizedAnswerError,
+    RateLimitedError,
     UnauthorizedError,
     UnusableAnswerError,
 )
@@ -27,16 +28,23 @@ from .schedule import next_check_at, poll_check_at, retry_check_at
 
 __all__ = ["Synchronizer"]
 
-# The longest that one call may take, with room: a claim must outlive the reading that it is for.
-_CALL_SECONDS = 30
+# A claim must outlive the reading that it is for: superseded invoices are read while _READING_SECONDS have not passed,
+# and then at most three calls are left, or under way, of which each ends within a deadline of 20 seconds.
+_CLAIM_SECONDS = 90
+_READING_SECONDS = 20
 _ROUNDS = 3
+# What the gateway says to a method that an invoice does not offer (contract C10); the rest of 4xx may pass.
+_NOT_OFFERED = {400, 404, 422}
 
 logger = logging.getLogger("flask_iterapay")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reading:
-    """What one round of calls brought: snapshots, and the quote of an invoice that had no address yet."""
+    """What one round of calls brought: snapshots, and the quote of an invoice that had no address yet.
+
+    ``is_refused`` tells that the gateway gives no address for the current invoice, or has it no more.
+    """
 
     snapshots: tuple[Snapshot, ...]
     deposit: DepositAddress | None = None
@@ -76,8 +84,8 @@ class Synchronizer:
                 return order
             try:
                 reading = self._read(order)
-            except GatewayError:
-                self._give_up(order_id, token)
+            except GatewayError as error:
+                self._give_up(order_id, token, error)
                 raise
             order, is_applied = self._apply(order, reading, token)
             if is_applied:
@@ -133,8 +141,7 @@ class Synchronizer:
                 return order
             if order.claim and order.claim.expires_at > now:
                 return replace(order, claim=None, next_check_at=now) if is_hinted else order
-            calls = len(order.invoices) + 2
-            return replace(order, claim=Claim(token=token, expires_at=now + timedelta(seconds=calls * _CALL_SECONDS)))
+            return replace(order, claim=Claim(token=token, expires_at=now + timedelta(seconds=_CLAIM_SECONDS)))
 
         return self._ledger.change(order_id, compute)
 
@@ -142,32 +149,46 @@ class Synchronizer:
         # Under the claim this is the newest reading, even if the host before us has a clock that runs ahead.
         read_at = max(self._clock(), order.read_at or order.created_at)
         # Invoices first: money that comes in between is then seen, and not taken for an expiry without any.
-        invoices = [invoice for record in order.invoices if (invoice := self._get_invoice(order, record))]
+        invoices, is_gone = self._get_invoices(order)
         # Nobody can have paid an invoice whose address was never given out.
         transactions = self._list_transactions([record.invoice_id for record in order.invoices if record.address])
         snapshots = tuple(_make_snapshot(invoice, transactions, read_at) for invoice in invoices)
-        return self._read_deposit(order, _Reading(snapshots=snapshots))
+        return self._read_deposit(order, _Reading(snapshots=snapshots, is_refused=is_gone))
 
-    def _get_invoice(self, order: Order, record: InvoiceRecord) -> Invoice | None:
+    def _get_invoices(self, order: Order) -> tuple[list[Invoice], bool]:
+        """Read the current invoice, and tell whether it is gone; then the superseded, longest unread first."""
+        current, until = order.current_invoice, self._clock() + timedelta(seconds=_READING_SECONDS)
+        invoices, is_gone = [], False
+        if current is not None:
+            try:
+                invoices.append(self._gateway.get_invoice(current.invoice_id))
+            except NotFoundError:
+                if not _is_over(order, current, self._clock()):
+                    raise
+                is_gone = True
+        for record in sorted(order.invoices, key=_last_read_at):
+            if record is not current and self._clock() < until:
+                invoices += self._get_superseded(order, record)
+        return invoices, is_gone
+
+    def _get_superseded(self, order: Order, record: InvoiceRecord) -> list[Invoice]:
         try:
-            return self._gateway.get_invoice(record.invoice_id)
+            return [self._gateway.get_invoice(record.invoice_id)]
         except UnauthorizedError:
             raise
         except (GatewayRefusedError, UnusableAnswerError) as error:
-            if record.invoice_id == order.current_invoice_id:
-                raise
-            # A superseded invoice that the merchant deleted, say, must not keep the others from being read.
+            # One that the merchant deleted, say, must not keep the others from being read.
             logger.warning("order %r: a superseded invoice cannot be read: %s", order.order_id, error)
-            return None
+            return []
 
     def _list_transactions(self, invoice_ids: list[str]) -> tuple[Transaction, ...] | None:
         if not invoice_ids:
             return ()
         try:
             return self._gateway.list_transactions(invoice_ids)
-        except (UnauthorizedError, ForbiddenError):
-            # A key may read invoices but not transactions (contract C1); then the invoice decides.
-            logger.warning("the key may not list transactions; invoices alone decide")
+        except (UnauthorizedError, ForbiddenError, OversizedAnswerError) as error:
+            # A key may read invoices but not transactions (contract C1), and half a list would be taken for a whole.
+            logger.warning("transactions are unknown, so invoices alone decide: %s", error)
             return None
 
     def _read_deposit(self, order: Order, reading: _Reading) -> _Reading:
@@ -180,7 +201,9 @@ class Synchronizer:
             return reading
         try:
             deposit = self._gateway.get_deposit_address(record.invoice_id, record.method.method_id)
-        except (BadRequestError, NotFoundError):
+        except GatewayRefusedError as error:
+            if error.status not in _NOT_OFFERED:
+                raise
             return replace(reading, is_refused=True)
         return replace(reading, deposit=deposit)
 
@@ -203,15 +226,29 @@ class Synchronizer:
             if order.claim is None or order.claim.token != token:
                 return order, False
 
-    def _give_up(self, order_id: str, token: str) -> None:
+    def _give_up(self, order_id: str, token: str, error: GatewayError) -> None:
+        pause_seconds = error.retry_after_seconds if isinstance(error, RateLimitedError) else None
+
         def compute(order: Order) -> Order:
             if order.claim is None or order.claim.token != token:
                 return order
             now = self._clock()
             failed = replace(order, claim=None, unreachable_since=order.unreachable_since or now)
-            return replace(failed, next_check_at=retry_check_at(failed, now, self._policy))
+            return replace(failed, next_check_at=retry_check_at(failed, now, self._policy, pause_seconds))
 
         self._ledger.change(order_id, compute)
+
+
+def _last_read_at(record: InvoiceRecord) -> datetime:
+    return record.snapshot.read_at if record.snapshot else record.created_at
+
+
+def _is_over(order: Order, record: InvoiceRecord, now: datetime) -> bool:
+    """Whether nobody is asked to pay this invoice any more, so that its being gone at the gateway is its end.
+
+    Before that it may be a gateway that does not find what it made a moment ago.
+    """
+    return record.expires_at is not None and record.expires_at <= now and not order.is_locked
 
 
 def _make_snapshot(invoice: Invoice, transactions: tuple[Transaction, ...] | None, read_at: datetime) -> Snapshot:

@@ -18,6 +18,7 @@ __all__ = [
     "dismiss",
     "evidence",
     "has_money",
+    "has_turned_bad",
     "hold",
     "is_payment",
     "is_refused",
@@ -147,8 +148,8 @@ def _is_late(record: InvoiceRecord, snapshot: Snapshot, policy: Policy) -> bool:
     live = _live(snapshot)
     if not live or record.expires_at is None:
         return False
-    limit = record.expires_at + timedelta(seconds=policy.accept_late_seconds)
-    return min(transaction.created_at for transaction in live) > limit
+    first_at = min(transaction.created_at for transaction in live)
+    return first_at - record.expires_at > timedelta(seconds=policy.accept_late_seconds)
 
 
 def _is_far_too_little(record: InvoiceRecord, snapshot: Snapshot) -> bool:
@@ -197,6 +198,15 @@ def is_refused(record: InvoiceRecord) -> bool:
     states = {transaction.state for transaction in record.snapshot.transactions or ()}
     is_aml_failed = record.snapshot.invoice.has_passed_aml is False and _may_have_money(record, record.snapshot)
     return is_aml_failed or bool(states and not states & _FINAL and states & _FAILED)
+
+
+def has_turned_bad(before: InvoiceRecord | None, after: InvoiceRecord | None) -> bool:
+    """Whether a transfer that was money before has failed or was flagged since, though others may stand."""
+    if before is None or after is None or before.snapshot is None or after.snapshot is None:
+        return False
+    live = {transaction.transaction_id for transaction in _live(before.snapshot)}
+    transactions = after.snapshot.transactions or ()
+    return any(item.transaction_id in live and item.state in _FAILED for item in transactions)
 
 
 def evidence(record: InvoiceRecord) -> frozenset[str]:

@@ -16,6 +16,7 @@ from flask_iterapay.errors import (
     ForbiddenError,
     MalformedAnswerError,
     NotFoundError,
+    OversizedAnswerError,
     SignatureError,
     UnauthorizedError,
 )
@@ -388,12 +389,19 @@ def test_pages_are_read_to_the_end_and_each_item_once(gateway, client, transacti
     assert {request.url.params["limit"] for request in gateway.requests} == {"100"}
 
 
-def test_endless_pages_are_cut_off_with_a_warning(gateway, client, transaction, caplog):
-    """C31: a gateway that repeats itself for ever ends a read after twenty pages."""
+def test_endless_transactions_are_no_answer(gateway, client, transaction):
+    """C31: a part of the transactions must not be taken for all of them, so a read ends after twenty pages."""
     gateway.answer(*[page_of(transaction, 100) for _ in range(20)])
-    with caplog.at_level(logging.WARNING, "flask_iterapay"):
-        assert len(client.list_transactions([INVOICE_ID])) == 100
+    with pytest.raises(OversizedAnswerError):
+        client.list_transactions([INVOICE_ID])
     assert len(gateway.requests) == 20
+
+
+def test_endless_invoices_are_cut_off_with_a_warning(gateway, client, invoice, caplog):
+    """C31: a gateway that repeats itself for ever ends a list of invoices after twenty pages."""
+    gateway.answer(*[page_of(invoice, 100) for _ in range(20)])
+    with caplog.at_level(logging.WARNING, "flask_iterapay"):
+        assert len(list(client.iterate_invoices())) == 100
     assert "more than 20 pages" in caplog.text
 
 

@@ -251,3 +251,58 @@ def test_a_handler_that_exits_does_not_take_the_worker_with_it():
     calls: list[str] = []
     shop = Shop(Handler(name="leaving", call=leave), failing(0, calls, "next"))
     assert (shop.dispatch(), calls, shop.event.state) == (1, ["next"], EventState.OPEN)
+
+
+class TestRetry:
+    def test_a_failed_event_gets_all_its_attempts_anew(self):
+        """Once the warehouse is open again, a person has it told; who and why is recorded."""
+        calls: list[str] = []
+        shop = Shop(failing(MAX_ATTEMPTS, calls))
+        for _ in range(MAX_ATTEMPTS):
+            shop.dispatch()
+            shop.clock.advance(6 * 3600)
+        assert (shop.event.state, shop.dispatch()) == (EventState.FAILED, 0)
+        order = shop.dispatcher.retry("1042", actor="ana", note="warehouse is open")
+        assert (shop.event.state, shop.event.attempts, shop.event.next_attempt_at) == (EventState.OPEN, 0, shop.clock())
+        assert order.due_at == shop.clock()
+        entry = order.history[-1]
+        assert (entry.at, entry.actor, entry.note) == (shop.clock(), "ana", "warehouse is open")
+        assert entry.reason == f"tries {shop.event.key} again"
+        assert (shop.dispatch(), shop.event.state) == (1, EventState.DONE)
+
+    def test_a_handler_that_succeeded_is_not_called_again(self):
+        """Trying again is for what failed."""
+        calls: list[str] = []
+        shop = Shop(failing(0, calls, "sound"), failing(1, calls, "broken"))
+        shop.dispatch()
+        shop.dispatcher.retry("1042", actor="ana")
+        shop.dispatch()
+        assert calls == ["sound", "broken", "broken"]
+        assert shop.event.state is EventState.DONE
+
+    def test_an_event_that_waits_is_tried_at_once(self):
+        """Whoever has mended the handler need not wait out the pause."""
+        shop = Shop(failing(1, []))
+        shop.dispatch()
+        assert shop.dispatch() == 0
+        shop.dispatcher.retry("1042", actor="ana")
+        assert shop.dispatch() == 1
+
+    def test_what_a_worker_is_at_stays_with_it(self):
+        """A person's impatience does not run a handler beside itself."""
+        shop = Shop()
+        orders: list[Order] = []
+        shop.handlers.append(
+            Handler(name="slow", call=lambda event: orders.append(shop.dispatcher.retry("1042", actor="ana")))
+        )
+        before = len(shop.ledger.get("1042").history)
+        shop.dispatch()
+        assert [len(order.history) for order in orders] == [before]
+        assert (shop.event.state, shop.event.is_leased) == (EventState.DONE, False)
+
+    def test_with_nothing_to_try_nothing_is_written(self):
+        """An order whose events are done stays as it is."""
+        shop = Shop()
+        shop.dispatch()
+        before = shop.ledger.get("1042")
+        assert shop.dispatcher.retry("1042", actor="ana") == before

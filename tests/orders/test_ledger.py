@@ -165,6 +165,29 @@ class TestSaving:
         assert ledger.due(at(59), 9) == []
         assert [order.order_id for order in ledger.due(at(60), 9)] == ["1042"]
 
+    def test_what_cannot_be_read_keeps_nobody_from_their_turn(self, ledger: Ledger, store: RacingStore):
+        """Damaged records and another ledger's at the head of the queue are passed by."""
+        for number in range(8):
+            ledger.add(make_order(make_record(f"inv-{number}"), order_id=f"damaged-{number}", next_check_at=at(0)))
+            store.save(replace(store.get(f"order:damaged-{number}"), version=2, body="{"), expected_version=1)
+            others = Ledger(store=store, prefix="sandbox-order:")
+            others.add(make_order(make_record(f"sandbox-{number}"), order_id=str(number), next_check_at=at(1)))
+        for number in range(3):
+            ledger.add(make_order(make_record(f"own-{number}"), order_id=str(number), next_check_at=at(2 + number)))
+        assert [order.order_id for order in ledger.due(at(60), 2)] == ["0", "1"]
+        assert [order.order_id for order in ledger.due(at(60), 9)] == ["0", "1", "2"]
+
+    def test_orders_are_gone_through_newest_first(self, ledger: Ledger, store: RacingStore):
+        """Page after page, without another ledger's, and past what cannot be read."""
+        for number in range(250):
+            status = OrderStatus.PAID if number % 2 else OrderStatus.NEW
+            ledger.add(make_order(order_id=str(number), created_at=at(number), status=status))
+        Ledger(store=store, prefix="sandbox-order:").add(make_order(order_id="play"))
+        store.save(replace(store.get("order:7"), version=2, body="{"), expected_version=1)
+        assert [order.order_id for order in ledger.iterate()] == [str(n) for n in range(249, -1, -1) if n != 7]
+        paid = [order.order_id for order in ledger.iterate(status=OrderStatus.PAID)]
+        assert paid == [str(n) for n in range(249, -1, -2) if n != 7]
+
     def test_the_status_in_the_record_follows_the_order(self, ledger: Ledger, store: RacingStore):
         """Searches by status find it."""
         ledger.add(make_order())

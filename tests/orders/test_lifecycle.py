@@ -88,6 +88,16 @@ class TestPaid:
         order = live(make_order(make_record()), *reads)
         assert (names(order), order.anomalies) == (["paid"], ())
 
+    @pytest.mark.parametrize("bad", ["failed", "flagged"])
+    def test_a_part_of_the_payment_that_fails_after_it_is_told_once(self, bad):
+        """Half of the money is gone, although the other half stands and the gateway still says paid."""
+        halves = [make_transaction("settled", transaction_id=name, amount="12.6") for name in ("one", "two")]
+        paid = make_snapshot("paid", *halves, aml=True, read=100)
+        spoilt = make_transaction(bad, transaction_id="two", amount="12.6")
+        later = [make_snapshot("paid", halves[0], spoilt, aml=True, read=read) for read in (200, 300)]
+        order = live(make_order(make_record()), paid, *later)
+        assert (names(order), order.anomalies) == (["paid", "anomaly"], (Anomaly.FAILED_AFTER_PAID,))
+
     def test_two_kinds_of_contradiction_are_two_events(self):
         """Each kind is news of its own."""
         failed, ended = make_snapshot("paid", "failed", read=200), make_snapshot("expired", read=300)

@@ -346,6 +346,19 @@ class TestChooseMethod:
         order = world.service.sync("1042")
         assert (order.status, order.paid_invoice_id) == (OrderStatus.PAID, first.current_invoice_id)
 
+    def test_going_to_and_fro_between_live_methods_reads_no_more_than_a_page_does(self, world: World):
+        """A customer who cannot decide, or a script, costs the gateway nothing."""
+        world.choose(method_id="1")
+        world.choose(method_id="2")
+        before = len(world.wire.requests)
+        for method_id in ("1", "2") * 10:
+            assert world.service.choose_method("1042", method_id).current_invoice.method.method_id == int(method_id)
+        assert len(world.wire.requests) == before
+        world.clock.advance(15)
+        world.service.choose_method("1042", "1")
+        assert world.wire.count(READ) > 0
+        assert len(world.wire.requests) > before
+
     def test_the_gateway_is_read_before_the_method_changes(self, world: World):
         """A payment that nobody told us of yet keeps the customer from paying twice."""
         world.act("pay_pending", world.choose())
@@ -477,6 +490,24 @@ class TestCancelAndResolve:
         assert world.service.sync("1042").status is OrderStatus.CANCELLED
         world.act("pay_second_half", order)
         assert world.service.sync("1042").hold_reason is HoldReason.CANCELLED_WITH_MONEY
+
+    @pytest.mark.parametrize(("is_accepted", "status"), [(True, OrderStatus.PAID), (False, OrderStatus.CANCELLED)])
+    def test_a_person_ends_a_wait_for_money_that_is_never_confirmed(self, world: World, is_accepted, status):
+        """A transfer that hangs for ever on an invoice that never ends needs a way out."""
+        world.act("pay_pending", world.choose())
+        world.service.sync("1042")
+        order = world.service.resolve_hold("1042", is_accepted=is_accepted, actor="ana", note="seen on chain")
+        assert (order.status, order.history[-1].note) == (status, "seen on chain")
+        assert world.service.sync("1042").status is status
+
+    def test_a_decision_is_about_the_hold_that_it_names(self, world: World):
+        """A reason that changed while a person was thinking is not resolved with the one before."""
+        world.act("aml_fail", world.choose())
+        world.service.sync("1042")
+        with pytest.raises(OrderNotOnHoldError, match="not on hold for underpaid, but on hold for aml_failed"):
+            world.service.resolve_hold("1042", is_accepted=True, actor="ana", reason=HoldReason.UNDERPAID)
+        order = world.service.resolve_hold("1042", is_accepted=True, actor="ana", reason=HoldReason.AML_FAILED)
+        assert order.status is OrderStatus.PAID
 
     def test_only_a_held_order_can_be_resolved(self, world: World):
         """A person cannot pay an order that nobody paid."""

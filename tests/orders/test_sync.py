@@ -1,7 +1,10 @@
 """The only door for news: claims, hints, polls, and a gateway that fails."""
 
+from datetime import timedelta
+
+import httpx
 import pytest
-from worlds import World, make_world
+from worlds import Fault, World, make_world
 
 from flask_iterapay.errors import GatewayError, OrderNotFoundError
 from flask_iterapay.orders.models import HoldReason, OrderStatus
@@ -272,3 +275,57 @@ class TestTrouble:
         with pytest.raises(GatewayError):
             world.service.sync("1042")
         assert world.service.get("1042").status is OrderStatus.AWAITING_PAYMENT
+
+    def test_a_current_invoice_that_is_gone_after_its_quote_frees_the_customer(self, world: World):
+        """Nobody is asked to pay it any more, so its customer may choose again; it stays watched."""
+        order = world.choose()
+        world.wire.fail(f"{READ}{order.current_invoice_id}", status=404)
+        world.clock.advance(31 * 60)
+        freed = world.service.poll("1042")
+        assert (freed.status, freed.current_invoice_id, freed.unreachable_since) == (OrderStatus.NEW, None, None)
+        world.wire.mend()
+        world.act("pay_exact", order)
+        world.clock.advance(61)
+        assert world.service.sync("1042").status is OrderStatus.PAID
+
+    def test_money_on_an_invoice_that_is_gone_stays_with_the_order(self, world: World):
+        """404 takes nothing from a customer whose payment was seen."""
+        order = world.choose()
+        world.act("pay_pending", order)
+        world.service.sync("1042")
+        world.wire.fail(f"{READ}{order.current_invoice_id}", status=404)
+        world.clock.advance(31 * 60)
+        assert world.service.poll("1042").status is OrderStatus.CONFIRMING
+
+    def test_a_gateway_that_asks_for_patience_gets_it(self, world: World):
+        """Retry-After moves the next check."""
+        world.choose()
+        answer = httpx.Response(429, headers={"Retry-After": "300"})
+        world.wire.faults.append(Fault(READ, 9, answer=answer))
+        world.clock.advance(15)
+        order = world.service.poll("1042")
+        assert order.next_check_at == world.clock() + timedelta(seconds=300)
+
+    @pytest.mark.parametrize("status", [402, 408, 409, 423])
+    def test_a_refusal_that_may_pass_is_no_missing_method(self, world: World, status):
+        """The address is asked for again, and the customer keeps the method."""
+        world.place()
+        world.wire.fail("/address", status=status)
+        assert world.service.choose_method("1042", "1").status is OrderStatus.PREPARING
+        world.wire.mend()
+        world.clock.advance(15)
+        assert world.service.poll("1042").status is OrderStatus.AWAITING_PAYMENT
+
+    def test_a_slow_gateway_costs_superseded_invoices_their_turn_and_no_more(self, world: World):
+        """A reading ends before its claim does; who waited longest is read first the next time."""
+        orders = [world.choose(method_id=method_id) for method_id in ("1", "2", "3")]
+        first, second, current = (str(order.current_invoice_id) for order in orders)
+        world.clock.advance(61)
+        for _ in range(2):
+            world.wire.faults.append(Fault(current, 1, run=lambda: world.clock.advance(15)))
+            world.wire.faults.append(Fault(READ, 1, run=lambda: world.clock.advance(15)))
+            world.service.sync("1042")
+            world.wire.mend()
+            world.clock.advance(61)
+        lines = [line.removeprefix(READ) for line in world.wire.requests if line.startswith(READ)]
+        assert lines[-4:] == [current, first, current, second]
