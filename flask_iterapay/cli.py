@@ -1,8 +1,11 @@
 """``flask iterapay ...``: parses and prints. The work is done by the service, the store and the client."""
 
+import getpass
+import json
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
@@ -11,12 +14,18 @@ import click
 from flask.cli import AppGroup
 
 from .errors import IteraPayError
+from .orders.codec import format_order
+from .orders.explain import explain as explain_order
+from .orders.models import EventState, HoldReason, Order, OrderStatus
 from .web.state import current_iterapay
 
 __all__ = ["cli"]
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+
+_STATUSES = [status.value for status in OrderStatus]
+_REASONS = [reason.value for reason in HoldReason]
 
 cli = AppGroup("iterapay", help="Crypto payments through IteraPay.")
 
@@ -101,6 +110,114 @@ def reconcile(*, every_seconds: int | None, limit: int) -> None:
 
 
 @cli.command()
+def doctor() -> None:
+    """Look at database, gateway, handlers and backlog, and say what is in the way. Changes nothing."""
+    from .doctor import Level, examine  # only for this command
+
+    findings = list(examine(current_iterapay._get_current_object()))  # type: ignore[attr-defined]
+    for finding in findings:
+        click.echo(f"{finding.level:<8} {finding.text}")
+    if any(finding.level is Level.PROBLEM for finding in findings):
+        raise SystemExit(1)
+
+
+@cli.command()
+@click.option("--status", type=click.Choice(_STATUSES), help="Only orders of this status.")
+@click.option("--reason", type=click.Choice(_REASONS), help="Only orders on hold for this reason.")
+@click.option("--failed", "is_failed", is_flag=True, help="Only orders with an event whose handlers failed for good.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="At most so many orders.")
+@click.option("--json", "is_json", is_flag=True, help="A JSON list, for programs.")
+def orders(*, status: str | None, reason: str | None, is_failed: bool, limit: int, is_json: bool) -> None:
+    """List orders, newest first. --reason and --failed look through all of them until the limit is reached."""
+    wanted = OrderStatus.ON_HOLD if reason else OrderStatus(status) if status else None
+    found = (
+        order
+        for order in current_iterapay.service.iterate(status=wanted)
+        if (reason is None or order.hold_reason == reason) and (not is_failed or _failed_keys(order))
+    )
+    listed = _or_fail(lambda: list(islice(found, limit)))
+    if is_json:
+        click.echo(json.dumps([_summary(order) for order in listed], indent=2, ensure_ascii=False))
+        return
+    for order in listed:
+        state = f"{order.status} ({order.hold_reason})" if order.hold_reason else str(order.status)
+        failed = f"  failed: {', '.join(_failed_keys(order))}" if _failed_keys(order) else ""
+        click.echo(f"{order.created_at:%Y-%m-%d %H:%M}  {state:<28} {order.amount:>10}  {order.order_id}{failed}")
+
+
+@cli.command()
+@click.argument("order_id", metavar="ORDER")
+@click.option("--json", "is_json", is_flag=True, help="Everything that is stored, as JSON.")
+def show(*, order_id: str, is_json: bool) -> None:
+    """Show an order: where it stands, its invoices and its events."""
+    order = _or_fail(current_iterapay.service.get, order_id)
+    if is_json:
+        click.echo(json.dumps(json.loads(format_order(order))["order"], indent=2, ensure_ascii=False))
+        return
+    for name, value in _summary(order).items():
+        if value:
+            click.echo(f"{name + ':':<16} {', '.join(value) if isinstance(value, list) else value}")
+
+
+@cli.command()
+@click.argument("order_id", metavar="ORDER")
+def explain(*, order_id: str) -> None:
+    """Tell why an order is in its state, step by step, from what is stored."""
+    order = _or_fail(current_iterapay.service.get, order_id)
+    for line in explain_order(order, now=current_iterapay.clock(), policy=current_iterapay.policy):
+        click.echo(line)
+
+
+def _get_login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run under a number that has no name.
+        return "somebody at the command line"
+
+
+def _signed(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say who decided and why; both are kept in the order's history."""
+    command = click.option("--actor", default=_get_login, help="Who decides; by default the login name.")(command)
+    return click.option("--note", required=True, help="Why.")(command)
+
+
+@cli.command()
+@click.argument("order_id", metavar="ORDER")
+@click.option("--accept/--cancel", "is_accepted", default=None, help="Take the money, or turn it down.")
+@click.option("--reason", type=click.Choice(_REASONS), help="Only if it is on hold for this reason.")
+@_signed
+def resolve(*, order_id: str, is_accepted: bool | None, reason: str | None, actor: str, note: str) -> None:
+    """Decide about an order on hold, or one whose money is never confirmed: it becomes paid, or cancelled.
+
+    No money is sent back: what was turned down is refunded in the gateway's dashboard.
+    """
+    # Not left to click, whose releases differ on whether a flag without a default may be required.
+    if is_accepted is None:
+        raise click.UsageError("say --accept or --cancel")
+    order = _or_fail(
+        current_iterapay.service.resolve_hold,
+        order_id,
+        is_accepted=is_accepted,
+        reason=HoldReason(reason) if reason else None,
+        actor=actor,
+        note=note,
+    )
+    click.echo(f"order {order_id} is {order.status}")
+    _dispatch(order_id)
+
+
+@cli.command()
+@click.argument("order_id", metavar="ORDER")
+@_signed
+def retry(*, order_id: str, actor: str, note: str) -> None:
+    """Run the handlers of an order's events again that failed for good, or that wait for another try."""
+    _or_fail(current_iterapay.service.retry, order_id, actor=actor, note=note)
+    if _dispatch(order_id):
+        raise SystemExit(1)
+
+
+@cli.command()
 @click.option("--port", default=8099, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--database", type=click.Path(dir_okay=False, path_type=Path), default=Path("iterapay-sandbox.sqlite3"))
 @click.option("--webhook-url", help="Where to deliver webhooks: a loopback URL.")
@@ -118,10 +235,50 @@ def sandbox(*, port: int, database: Path, webhook_url: str | None, webhook_secre
 
 
 def _reconcile_once(limit: int) -> int:
-    """Run one round, print what it did, and return how many orders failed."""
-    report = _or_fail(current_iterapay.service.reconcile, limit=limit)
+    """Run one round, print what it did, and return how many orders failed. On a terminal a bar shows how far it is."""
+    report = _or_fail(current_iterapay.service.reconcile, limit=limit, watch=_show_progress)
     click.echo(f"{report.orders} orders, {report.events} events, {report.failures} failures")
     return report.failures
+
+
+def _show_progress(orders: Sequence[Order]) -> Iterator[Order]:
+    if not sys.stdout.isatty():
+        yield from orders
+        return
+    with click.progressbar(orders, label="Reconciling") as bar:
+        yield from bar
+
+
+def _dispatch(order_id: str) -> bool:
+    """Run what is open, print how it went, and return whether something still is."""
+    _or_fail(current_iterapay.service.dispatch, order_id)
+    left = [event.key for event in current_iterapay.service.get(order_id).events if event.state is not EventState.DONE]
+    click.echo(f"not done: {', '.join(left)}; the log says why" if left else "every event is done")
+    return bool(left)
+
+
+def _summary(order: Order) -> dict[str, object]:
+    return {
+        "order_id": order.order_id,
+        "status": order.status,
+        "hold_reason": order.hold_reason,
+        "settlement": order.settlement,
+        "is_late": order.is_late,
+        "amount": f"{order.amount}",
+        "currency": order.currency,
+        "description": order.description,
+        "created_at": order.created_at.isoformat(),
+        "changed_at": order.changed_at.isoformat(),
+        "invoices": [record.invoice_id for record in order.invoices],
+        "paid_invoice_id": order.paid_invoice_id,
+        "anomalies": list(order.anomalies),
+        "open_events": [event.key for event in order.events if event.state is EventState.OPEN],
+        "failed_events": _failed_keys(order),
+    }
+
+
+def _failed_keys(order: Order) -> list[str]:
+    return [event.key for event in order.events if event.state is EventState.FAILED]
 
 
 def _webhook_url() -> str | None:

@@ -64,6 +64,7 @@ class Settings:
     on offer, ``None`` for all. ``return_origins`` are origins (``https://shop.example``) that return URLs may have
     besides the shop's own. In development and in the sandbox ``public_url`` and ``database_url`` may be ``None``, and
     ``database_url`` also where a store was handed in. ``api_key`` and ``merchant_id`` may be empty where a client was.
+    ``reconcile_seconds`` is how often a thread of each process reconciles, ``None`` for never.
     """
 
     api_key: str = field(repr=False)
@@ -83,6 +84,7 @@ class Settings:
     support_url: str | None
     methods: tuple[str, ...] | None
     return_origins: tuple[str, ...]
+    reconcile_seconds: int | None
 
     @classmethod
     def from_config(
@@ -126,6 +128,7 @@ class Settings:
             support_url=read("SUPPORT_URL", _link, None),
             methods=read("METHODS", _methods, None),
             return_origins=read("RETURN_ORIGINS", _origins(allows_http=is_relaxed), ()),
+            reconcile_seconds=read("RECONCILE_SECONDS", _seconds(1, 3600), None),
         )
         reader.close()
         return settings

@@ -1,40 +1,32 @@
-"""The one object that a shop holds: it wires the parts together for each app and is the way in for everything."""
+"""The one object that a shop holds: the way in for everything, for any number of apps."""
 
-import contextvars
-import logging
-import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, after_this_request, current_app, has_request_context
+from flask import Flask, current_app
 
+from .background import Background
 from .config import Settings
-from .errors import ConfigurationError, InvalidOrderError, IteraPayError
-from .orders.dispatch import Dispatcher, Handler
-from .orders.ledger import Ledger
-from .orders.models import Clock, EventName, EventState, HoldReason, Order, OrderEvent, Policy
-from .orders.service import OrderService, ReconcileReport
+from .errors import ConfigurationError, InvalidOrderError
+from .orders.dispatch import Handler
+from .orders.models import Clock, EventName, HoldReason, Order, OrderEvent
+from .orders.service import ReconcileReport
 from .orders.stores.base import OrderStore
 from .web.blueprint import create_blueprint
-from .web.state import EXTENSION_KEY, IteraPayState, current_iterapay
-from .web.tokens import TokenSigner
+from .web.state import EXTENSION_KEY, current_iterapay
 from .web.urls import is_allowed_return_url, path_for, path_from_root
 from .web.webhook import create_webhook_blueprint
+from .wiring import build_state
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
-
     from .gateway.client import GatewayClient
 
 __all__ = ["IteraPay"]
 
 HandlerFunction = TypeVar("HandlerFunction", bound=Callable[[OrderEvent], object])
-
-logger = logging.getLogger("flask_iterapay")
 
 
 class IteraPay:
@@ -81,11 +73,13 @@ class IteraPay:
             raise ConfigurationError("init_app was called twice for the same app")
         default_store, default_client, default_clock = self._defaults
         # Compared with None, because an empty store may well be false.
-        app.extensions[EXTENSION_KEY] = self._build_state(
+        state = app.extensions[EXTENSION_KEY] = build_state(
             app,
-            default_store if store is None else store,
-            default_client if client is None else client,
-            clock or default_clock or _utc_now,
+            blueprint=self.blueprint,
+            handlers=self._handlers,
+            store=default_store if store is None else store,
+            client=default_client if client is None else client,
+            clock=clock or default_clock or _utc_now,
         )
         from .cli import cli  # here, because commands are of no use before an app has them
 
@@ -94,6 +88,9 @@ class IteraPay:
         # then runs before its own.
         self._exempt_webhook(app)
         app.before_request(lambda: self._exempt_webhook(app))
+        if state.settings.reconcile_seconds is not None:
+            background = Background(run=lambda: _reconcile(app), every_seconds=state.settings.reconcile_seconds)
+            app.before_request(background.ensure_running)
 
     def on(self, event_name: str) -> Callable[[HandlerFunction], HandlerFunction]:
         """Register a handler: ``@iterapay.on("order.paid")``.
@@ -215,141 +212,14 @@ class IteraPay:
         if csrf is not None:
             csrf.exempt(self._webhook)
 
-    def _build_state(
-        self, app: Flask, store: OrderStore | None, client: "GatewayClient | None", clock: Clock
-    ) -> IteraPayState:
-        settings = _read_settings(app, store, has_client=client is not None)
-        sandbox = self._make_sandbox(app, settings, clock) if settings.is_sandbox else None
-        client = _make_client(settings, sandbox) if client is None else client
-        store = _make_store(app, settings) if store is None else store
-        ledger = Ledger(store=store, prefix="sandbox-order:" if settings.is_sandbox else "order:")
-        policy = Policy(
-            is_aml_required=settings.aml == "require",
-            aml_wait_seconds=settings.aml_wait_seconds,
-            accept_late_seconds=settings.accept_late_seconds,
-            sync_seconds=settings.sync_seconds,
-            watch_seconds=settings.watch_seconds,
-        )
-        dispatcher = Dispatcher(
-            ledger=ledger,
-            clock=clock,
-            handlers_for=lambda name: self._handlers[name],
-            run=lambda handler, event: _run_handler(app, handler, event),
-        )
-        service = OrderService(
-            ledger=ledger,
-            gateway=client,
-            dispatcher=dispatcher,
-            clock=clock,
-            policy=policy,
-            make_token=lambda: secrets.token_hex(8),
-            methods=settings.methods,
-        )
-        return IteraPayState(
-            settings=settings,
-            service=service,
-            client=client,
-            store=store,
-            tokens=TokenSigner(_secret_keys(app)),
-            clock=clock,
-            dispatch_later=lambda order: _dispatch_later(service, order),
-            webhook_path=lambda: path_from_root(app, self.blueprint, "webhook.receive"),
-            sandbox=sandbox,
-        )
-
-    def _make_sandbox(self, app: Flask, settings: Settings, clock: Clock) -> "WSGIApplication":
-        from .sandbox.app import BEARER_TOKEN, create_sandbox_app  # only where the sandbox is switched on
-
-        def deliver(url: str, headers: Mapping[str, str], body: bytes) -> int:
-            # In process the sandbox knows one shop: the one it lives in, whatever URL is registered.
-            from werkzeug.test import EnvironBuilder, run_wsgi_app
-
-            path = path_from_root(app, self.blueprint, "webhook.receive")
-            builder = EnvironBuilder(
-                path, settings.public_url or "http://localhost", method="POST", headers=list(headers.items()), data=body
-            )
-            status = run_wsgi_app(app.wsgi_app, builder.get_environ(), buffered=True)[1]
-            return int(status.split(" ", 1)[0])
-
-        return create_sandbox_app(
-            path=_instance_file(app, "iterapay-sandbox.sqlite3"),
-            merchant_id=settings.merchant_id,
-            api_key=settings.api_key,
-            # One credential under both names where the shop sends its key as a bearer token.
-            bearer_token=settings.api_key if settings.auth == "bearer" else BEARER_TOKEN,
-            webhook_secret=settings.webhook_secrets[0],
-            clock=clock,
-            deliver=deliver,
-        )
-
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _read_settings(app: Flask, store: OrderStore | None, *, has_client: bool) -> Settings:
-    """Read the configuration; raise one error with everything that is wrong, ours and Flask's."""
-    is_development = app.debug or app.testing
-    problems: list[str] = []
-    if not app.secret_key:
-        problems.append("SECRET_KEY is not set; it signs payment pages and forms")
-    fallbacks = app.config.get("SECRET_KEY_FALLBACKS") or []
-    if not isinstance(fallbacks, list | tuple) or not all(key and isinstance(key, str | bytes) for key in fallbacks):
-        # A string would be taken for a list of its letters, and anybody can sign with a letter.
-        problems.append("SECRET_KEY_FALLBACKS is a list of keys, none of them empty")
-    if store is not None and not store.is_durable and not is_development:
-        problems.append("the memory store loses every order at a restart: set ITERAPAY_DATABASE_URL instead")
-    try:
-        settings = Settings.from_config(
-            app.config, is_development=is_development, has_store=store is not None, has_client=has_client
-        )
-    except ConfigurationError as error:
-        raise ConfigurationError([*error.problems, *problems]) from None
-    if problems:
-        raise ConfigurationError(problems)
-    return settings
-
-
-# httpx, SQLAlchemy and the sandbox are imported where they are first needed: together they would double the time that
-# importing this package takes, and an app that brings its own store or client never pays for them.
-
-
-def _make_client(settings: Settings, sandbox: "WSGIApplication | None") -> "GatewayClient":
-    from .gateway.client import GatewayClient
-
-    transport = None
-    if sandbox is not None:
-        from .sandbox.transport import SandboxTransport
-
-        transport = SandboxTransport(sandbox)
-    return GatewayClient(
-        base_url=settings.base_url,
-        merchant_id=settings.merchant_id,
-        api_key=settings.api_key,
-        auth=settings.auth,
-        transport=transport,
-    )
-
-
-def _make_store(app: Flask, settings: Settings) -> OrderStore:
-    from .orders.stores.sqlalchemy import SQLAlchemyStore
-
-    if settings.database_url is not None:
-        return SQLAlchemyStore(settings.database_url)
-    # Settings leaves the URL out only in development and in the sandbox, where a file that comes and goes will do.
-    return SQLAlchemyStore(f"sqlite:///{_instance_file(app, 'iterapay.sqlite3')}", create_tables=True)
-
-
-def _instance_file(app: Flask, name: str) -> Path:
-    folder = Path(app.instance_path)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / name
-
-
-def _secret_keys(app: Flask) -> list[str | bytes]:
-    """Oldest first: the last one signs, all of them verify."""
-    newest = [app.secret_key] if app.secret_key else []
-    return [*(app.config.get("SECRET_KEY_FALLBACKS") or ()), *newest]
+def _reconcile(app: Flask) -> None:
+    with app.app_context():
+        current_iterapay.service.reconcile()
 
 
 def _return_origins(settings: Settings) -> list[str]:
@@ -359,37 +229,6 @@ def _return_origins(settings: Settings) -> list[str]:
     return [*settings.return_origins, f"{parts.scheme}://{parts.netloc}"]
 
 
-def _run_handler(app: Flask, handler: Handler, event: OrderEvent) -> None:
-    """Call a handler in an empty context with an app context of its own, so that it shares nobody's session."""
-
-    def call() -> None:
-        with app.app_context():
-            handler.call(event)
-
-    contextvars.Context().run(call)
-
-
 def _dispatched(order: Order) -> Order:
     current_iterapay.dispatch_later(order)
     return order
-
-
-def _dispatch_later(service: OrderService, order: Order) -> None:
-    if all(event.state is not EventState.OPEN for event in order.events):
-        return
-    if not has_request_context():
-        _dispatch(service, order.order_id)
-        return
-
-    @after_this_request
-    def when_sent(response: Response) -> Response:
-        response.call_on_close(lambda: _dispatch(service, order.order_id))
-        return response
-
-
-def _dispatch(service: OrderService, order_id: str) -> None:
-    try:
-        service.dispatch(order_id)
-    except IteraPayError:
-        # The response is out and the change is saved; the event stays open, and reconcile hands it out.
-        logger.exception("the events of order %r could not be handed out now", order_id)

@@ -1,5 +1,8 @@
 """flask iterapay ...: what each command prints, and what it refuses."""
 
+import json
+import os
+import pty
 import re
 import signal
 import subprocess
@@ -152,3 +155,161 @@ def _register_elsewhere(shop: Shop) -> None:
         headers={"Authorization": f"Bearer {BEARER_TOKEN}"},
     )
     assert response.status_code == 200
+
+
+@pytest.fixture
+def held(tmp_path) -> Shop:
+    """A shop with an order of each kind: 1001 is held, 1002 paid, 1003 new."""
+    shop = Shop(tmp_path)
+    for order_id, action in (("1001", "aml_fail"), ("1002", "pay_exact"), ("1003", None)):
+        path = shop.place(order_id)
+        if action:
+            shop.choose(path)
+            shop.act(action, order_id)
+        shop.clock.advance(61)
+        run(shop, "reconcile")
+    shop.heard.clear()
+    return shop
+
+
+def break_handler(shop: Shop) -> list[bool]:
+    """Add a handler of order.paid that raises until the list is emptied."""
+    broken = [True]
+
+    @shop.iterapay.on("order.paid")
+    def fail(event):
+        if broken:
+            raise RuntimeError("the warehouse is closed")
+
+    return broken
+
+
+class TestOrders:
+    def test_it_lists_the_newest_first(self, held: Shop):
+        """With what a person needs to go on."""
+        lines = run(held, "orders").output.splitlines()
+        assert [line.split()[-1] for line in lines] == ["1003", "1002", "1001"]
+        assert "on_hold (aml_failed)" in lines[2]
+        assert "25.00" in lines[2]
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            (["--status", "paid"], ["1002"]),
+            (["--status", "expired"], []),
+            (["--reason", "aml_failed"], ["1001"]),
+            (["--reason", "late"], []),
+            (["--failed"], []),
+            (["--limit", "2"], ["1003", "1002"]),
+        ],
+        ids=" ".join,
+    )
+    def test_it_filters(self, held: Shop, arguments, expected):
+        """As JSON, for programs."""
+        listed = json.loads(run(held, "orders", "--json", *arguments).output)
+        assert [order["order_id"] for order in listed] == expected
+
+    def test_handlers_that_gave_up_are_found(self, held: Shop):
+        """A person sees what failed for good."""
+        break_handler(held)
+        held.choose(held.place("1004"))
+        held.act("pay_exact", "1004")
+        for _ in range(14):
+            held.clock.advance(7 * 3600)
+            run(held, "reconcile")
+        result = run(held, "orders", "--failed")
+        assert result.output.endswith("1004  failed: order.paid:1004\n")
+        assert result.output.count("\n") == 1
+
+
+class TestShow:
+    def test_it_shows_what_there_is(self, held: Shop):
+        """Without what there is not."""
+        output = run(held, "show", "1001").output
+        assert re.search(r"^hold_reason: +aml_failed$", output, re.MULTILINE)
+        assert "paid_invoice_id" not in output
+
+    def test_as_json_it_shows_everything(self, held: Shop):
+        """All that is stored, with its history."""
+        order = json.loads(run(held, "show", "1002", "--json").output)
+        assert (order["order_id"], order["status"]) == ("1002", "paid")
+        assert len(order["history"]) > 1
+
+    @pytest.mark.parametrize("command", [["show"], ["explain"], ["resolve", "--accept"], ["retry"]], ids=" ".join)
+    def test_an_order_that_is_not_there_is_one_line(self, held: Shop, command):
+        """No stack trace for a slip of the finger."""
+        note = [] if command[0] in ("show", "explain") else ["--note", "x"]
+        result = run(held, *command, "nobody", *note)
+        assert (result.exit_code, result.output) == (1, "Error: order 'nobody': there is no such order\n")
+
+    def test_explain_tells_why(self, held: Shop):
+        """From what is stored, without asking the gateway."""
+        held.break_gateway()
+        output = run(held, "explain", "1001").output
+        assert output.startswith("Order 1001 over 25.00 USD is on_hold (aml_failed), exact.\n")
+
+
+class TestResolve:
+    def test_accepting_pays_the_order_and_tells_the_shop(self, held: Shop):
+        """Who and why is kept, and the handlers run at once."""
+        result = run(held, "resolve", "1001", "--accept", "--note", "known customer", "--actor", "ana")
+        assert result.output == "order 1001 is paid\nevery event is done\n"
+        order = held.order("1001")
+        assert (order.status, order.history[-1].actor) == (OrderStatus.PAID, "ana")
+        assert order.history[-1].note == "known customer"
+        assert [event.key for event in held.heard] == ["order.paid:1001"]
+
+    def test_turning_the_money_down_cancels_the_order(self, held: Shop):
+        """Without a name given, the login name is kept."""
+        result = run(held, "resolve", "1001", "--cancel", "--note", "refunded")
+        assert result.output == "order 1001 is cancelled\nevery event is done\n"
+        assert held.order("1001").history[-1].actor
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["1001", "--accept"], "Missing option '--note'"),
+            (["1001", "--note", "x"], "say --accept or --cancel"),
+            (["1001", "--accept", "--note", "x", "--reason", "late"], "not on hold for late, but on hold for aml_fail"),
+            (["1002", "--accept", "--note", "x"], "it is paid, not on hold"),
+        ],
+        ids=["no note", "no decision", "another reason", "not held"],
+    )
+    def test_what_it_refuses(self, held: Shop, arguments, message):
+        """A decision is complete and about the hold that is there, or it is none."""
+        before = held.order(arguments[0])
+        result = run(held, "resolve", *arguments)
+        assert result.exit_code != 0
+        assert message in result.output
+        assert held.order(arguments[0]) == before
+
+
+class TestRetry:
+    def test_it_runs_the_handlers_again(self, held: Shop):
+        """Once what was broken is mended, nobody need wait."""
+        broken = break_handler(held)
+        held.choose(held.place("1004"))
+        held.act("pay_exact", "1004")
+        held.clock.advance(61)
+        run(held, "reconcile")
+        failed = run(held, "retry", "1004", "--note", "trying")
+        assert (failed.exit_code, failed.output) == (1, "not done: order.paid:1004; the log says why\n")
+        broken.clear()
+        mended = run(held, "retry", "1004", "--note", "mended", "--actor", "ana")
+        assert (mended.exit_code, mended.output) == (0, "every event is done\n")
+        entry = held.order("1004").history[-1]
+        assert (entry.actor, entry.note, entry.reason) == ("ana", "mended", "tries order.paid:1004 again")
+
+
+def test_a_terminal_sees_how_far_reconcile_is(tmp_path):
+    """A bar, where somebody is watching; one line in a log."""
+    command = [sys.executable, "-m", "flask", "--app", f"example_shop:create_app(instance_path={str(tmp_path)!r})"]
+    parent, child = pty.openpty()
+    try:
+        subprocess.run([*command, "iterapay", "reconcile"], cwd=ROOT, stdout=child, timeout=60, check=True)
+        os.close(child)
+        output = os.read(parent, 65536).decode()
+    finally:
+        os.close(parent)
+    assert "Reconciling" in output
+    assert "0 orders, 0 events, 0 failures" in output

@@ -69,6 +69,7 @@ def test_a_complete_configuration_has_defaults_for_the_rest():
         support_url=None,
         methods=None,
         return_origins=(),
+        reconcile_seconds=None,
     )
 
 

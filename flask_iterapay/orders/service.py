@@ -6,7 +6,7 @@ becomes is decided in ``lifecycle``; this module only brings the pieces together
 
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -179,17 +179,19 @@ class OrderService:
         """Return the order that has waited longest for somebody to look at it, or ``None`` if none is due."""
         return next(iter(self._ledger.due(self._clock(), 1)), None)
 
-    def reconcile(self, *, limit: int = 100) -> ReconcileReport:
+    def reconcile(
+        self, *, limit: int = 100, watch: Callable[[Sequence[Order]], Iterable[Order]] = iter
+    ) -> ReconcileReport:
         """Finish what nobody finished: read the orders that are due and hand out their events.
 
         Takes at most ``limit`` orders, longest overdue first. Several may run at once: each reads more than it takes
         and shuffles, so that they do not fight over the head, and claims keep them apart. One order's failure never
-        stops the rest.
+        stops the rest. ``watch`` gets the orders and gives them back one by one, so that a caller can show progress.
         """
         orders = self._ledger.due(self._clock(), limit * 4)
         self._shuffle(orders)
         report = ReconcileReport()
-        for order in orders[:limit]:
+        for order in watch(orders[:limit]):
             report = self._attend(order, report)
         return report
 

@@ -1,6 +1,6 @@
 """What ``init_app`` set up for one app, and the proxy by which views and commands reach it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -9,7 +9,8 @@ from werkzeug.local import LocalProxy
 
 from ..config import Settings
 from ..errors import NotInitialisedError
-from ..orders.models import Clock, Order
+from ..orders.dispatch import Handler
+from ..orders.models import Clock, EventName, Order, Policy
 from ..orders.service import OrderService
 from ..orders.stores.base import OrderStore
 from .tokens import TokenSigner
@@ -28,15 +29,18 @@ EXTENSION_KEY = "iterapay"
 class IteraPayState:
     """One app's IteraPay: nothing of it is shared with another app.
 
-    ``dispatch_later`` runs the handlers of an order's open events once the response is out, or at once outside a
-    request. ``sandbox`` is the sandbox's WSGI app where it is switched on.
+    ``handlers`` are those registered so far, for each event. ``dispatch_later`` runs the handlers of an order's open
+    events once the response is out, or at once outside a request. ``sandbox`` is the sandbox's WSGI app where it is
+    switched on.
     """
 
     settings: Settings
+    policy: Policy
     service: OrderService
     client: "GatewayClient"
     tokens: TokenSigner
     clock: Clock
+    handlers: Mapping[EventName, Sequence[Handler]]
     dispatch_later: Callable[[Order], None]
     store: OrderStore
     webhook_path: Callable[[], str]

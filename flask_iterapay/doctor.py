@@ -1,0 +1,127 @@
+"""Is this shop fit to take money? Looks at database, gateway, handlers and backlog, and changes nothing."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from itertools import islice
+
+from .errors import GatewayError, StoreError
+from .orders.models import EventName, EventState
+from .web.state import IteraPayState
+
+__all__ = ["Finding", "Level", "examine"]
+
+_OVERDUE_SECONDS = 900
+_NEWEST = 1000
+# An invoice id that nobody has: the question whether the key may list transactions needs one.
+_NO_INVOICE = "flask-iterapay-doctor"
+
+
+class Level(StrEnum):
+    """How bad a finding is: fine, worth a look, or in the way of somebody's money."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at, in a sentence that says what to do if something is to be done."""
+
+    level: Level
+    text: str
+
+
+def examine(state: IteraPayState) -> Iterator[Finding]:
+    """Look at everything that an order needs, one finding after the other. Nothing is written anywhere."""
+    for look in (_database, _backlog, _failed_events, _methods, _transactions, _webhook, _handlers):
+        try:
+            yield from look(state)
+        except (GatewayError, StoreError) as error:
+            yield _problem(str(error))
+
+
+def _database(state: IteraPayState) -> Iterator[Finding]:
+    check_schema: Callable[[], list[str]] | None = getattr(state.store, "check_schema", None)
+    problems = check_schema() if check_schema else []
+    yield from map(_problem, problems)
+    if not state.store.is_durable:
+        yield _warning("the order store lives in memory: every order is lost at a restart")
+    elif not problems:
+        yield _ok("the order store answers" + (" and its tables are those of this release" if check_schema else ""))
+
+
+def _backlog(state: IteraPayState) -> Iterator[Finding]:
+    order = state.service.find_overdue()
+    overdue = state.clock() - order.due_at if order and order.due_at else timedelta(0)
+    if order and overdue > timedelta(seconds=_OVERDUE_SECONDS):
+        minutes = int(overdue.total_seconds()) // 60
+        yield _problem(f"order {order.order_id} has been due for {minutes} minutes: is `reconcile` running?")
+    else:
+        yield _ok("no order waits for `reconcile`")
+
+
+def _failed_events(state: IteraPayState) -> Iterator[Finding]:
+    failed = [
+        order.order_id
+        for order in islice(state.service.iterate(), _NEWEST)
+        if any(event.state is EventState.FAILED for event in order.events)
+    ]
+    if failed:
+        shown = ", ".join(failed[:10])
+        yield _problem(f"handlers failed for good on {len(failed)} orders ({shown}): `flask iterapay retry ORDER`")
+    else:
+        yield _ok(f"no handler has failed for good on the newest {_NEWEST} orders")
+
+
+def _methods(state: IteraPayState) -> Iterator[Finding]:
+    known = {str(method.method_id) for method in state.client.list_payment_methods()}
+    wanted = set(state.settings.methods or known)
+    if missing := sorted(wanted - known):
+        yield _problem(f"ITERAPAY_METHODS names {', '.join(missing)}, which the gateway does not offer")
+    if offered := wanted & known:
+        yield _ok(f"the API key works, and {len(offered)} payment methods are on offer")
+    else:
+        yield _problem("no payment method is on offer")
+
+
+def _transactions(state: IteraPayState) -> Iterator[Finding]:
+    try:
+        state.client.list_transactions([_NO_INVOICE])
+    except GatewayError as error:
+        yield _warning(f"transactions cannot be listed, so invoices alone decide: {error}")
+    else:
+        yield _ok("the API key may list transactions")
+
+
+def _webhook(state: IteraPayState) -> Iterator[Finding]:
+    if state.settings.public_url is None:
+        yield _warning("ITERAPAY_PUBLIC_URL is not set, so no webhook can be registered")
+        return
+    ours = state.settings.public_url + state.webhook_path()
+    registered = state.client.get_merchant().webhook_url
+    if registered == ours:
+        yield _ok(f"the webhook is registered: {ours}")
+    else:
+        yield _warning(f"the webhook is {registered or 'not registered'}, not {ours}: `reconcile` alone brings news")
+
+
+def _handlers(state: IteraPayState) -> Iterator[Finding]:
+    if state.handlers[EventName.PAID]:
+        yield _ok("order.paid has a handler")
+    else:
+        yield _problem("no handler is registered for order.paid: nobody would be told of a payment")
+
+
+def _ok(text: str) -> Finding:
+    return Finding(level=Level.OK, text=text)
+
+
+def _warning(text: str) -> Finding:
+    return Finding(level=Level.WARNING, text=text)
+
+
+def _problem(text: str) -> Finding:
+    return Finding(level=Level.PROBLEM, text=text)
