@@ -22,8 +22,8 @@ class Background:
         self,
         *,
         run: Callable[[], object],
-        every_seconds: float,
-        wait: Callable[[float], bool] | None = None,
+        every_seconds: int,
+        wait: Callable[[int], bool] | None = None,
         get_process_id: Callable[[], int] = os.getpid,
     ) -> None:
         self._run = run
@@ -50,5 +50,5 @@ class Background:
                 logger.exception("reconciling failed, and will be tried again")
 
 
-def _wait(seconds: float) -> bool:
+def _wait(seconds: int) -> bool:
     return threading.Event().wait(seconds)

@@ -96,9 +96,7 @@ def _read_settings(app: Flask, store: OrderStore | None, *, has_client: bool) ->
     problems: list[str] = []
     if not app.secret_key:
         problems.append("SECRET_KEY is not set; it signs payment pages and forms")
-    fallbacks = app.config.get("SECRET_KEY_FALLBACKS") or []
-    if not isinstance(fallbacks, list | tuple) or not all(key and isinstance(key, str | bytes) for key in fallbacks):
-        # A string would be taken for a list of its letters, and anybody can sign with a letter.
+    if not _has_sound_fallbacks(app):
         problems.append("SECRET_KEY_FALLBACKS is a list of keys, none of them empty")
     if store is not None and not store.is_durable and not is_development:
         problems.append("the memory store loses every order at a restart: set ITERAPAY_DATABASE_URL instead")
@@ -111,6 +109,12 @@ def _read_settings(app: Flask, store: OrderStore | None, *, has_client: bool) ->
     if problems:
         raise ConfigurationError(problems)
     return settings
+
+
+def _has_sound_fallbacks(app: Flask) -> bool:
+    # A string would be taken for a list of its letters, and anybody can sign with a letter.
+    fallbacks = app.config.get("SECRET_KEY_FALLBACKS") or []
+    return isinstance(fallbacks, list | tuple) and all(key and isinstance(key, str | bytes) for key in fallbacks)
 
 
 # httpx, SQLAlchemy and the sandbox are imported where they are first needed: together they would double the time that

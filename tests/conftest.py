@@ -1,5 +1,6 @@
 """Browser, databases and scale for the tests that need them, and the rule that nothing is skipped in CI."""
 
+import logging
 import os
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
@@ -53,6 +54,39 @@ def _retry_without_waiting() -> Iterator[None]:
     """Retry as in production, but without the pauses."""
     with stamina.set_testing(True, attempts=10, cap=True):
         yield
+
+
+class _SecretWatch(logging.Filter):
+    """Looks through every record of the package, also those below the level that the test lets through.
+
+    A level that the test itself sets on the logger takes the place of ``EVERYTHING`` and holds as ever.
+    """
+
+    EVERYTHING = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self._formatter = logging.Formatter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        from canaries import find_secrets  # here, since this file also works alone
+
+        self.found += find_secrets(self._formatter.format(record))
+        logger = logging.getLogger(record.name)
+        return logger.level != self.EVERYTHING or record.levelno >= logging.getLogger().level
+
+
+@pytest.fixture(autouse=True)
+def secret_watch() -> Iterator[_SecretWatch]:
+    """Whatever a test is about, nothing that the package logs meanwhile shows a secret; ``found`` has what did."""
+    logger, watch = logging.getLogger("flask_iterapay"), _SecretWatch()
+    logger.setLevel(watch.EVERYTHING)
+    logger.addFilter(watch)
+    yield watch
+    logger.removeFilter(watch)
+    logger.setLevel(logging.NOTSET)
+    assert watch.found == []
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import contextvars
 from io import BytesIO
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from flask import Blueprint, Response, abort, current_app, request
 from flask_wtf.csrf import CSRFError, generate_csrf
@@ -70,8 +70,8 @@ def _sandbox(path: str) -> WerkzeugResponse:
     # Written anew, because the shop's CSRF protection has consumed the form by now.
     body = urlencode(list(request.form.items(multi=True))).encode()
     environ = request.environ | {
-        "SCRIPT_NAME": request.root_path + request.path.removesuffix(f"/{path}"),
-        "PATH_INFO": f"/{path}",
+        "SCRIPT_NAME": _to_wsgi(request.root_path + request.path.removesuffix(f"/{path}")),
+        "PATH_INFO": _to_wsgi(f"/{path}"),
         "CONTENT_TYPE": "application/x-www-form-urlencoded",
         "CONTENT_LENGTH": str(len(body)),
         "wsgi.input": BytesIO(body),
@@ -80,4 +80,13 @@ def _sandbox(path: str) -> WerkzeugResponse:
         "iterapay.csrf_token": generate_csrf(),
     }
     # In an empty context, so that the two apps do not see each other.
-    return contextvars.Context().run(WerkzeugResponse.from_app, sandbox, environ)
+    response = contextvars.Context().run(WerkzeugResponse.from_app, sandbox, environ)
+    if response.location:
+        # A missing slash is corrected by an absolute URL on whatever host the request claims; only its path is ours.
+        response.location = urlsplit(response.location)._replace(scheme="", netloc="").geturl()
+    return response
+
+
+def _to_wsgi(path: str) -> str:
+    """Write a path as PEP 3333 wants it: its bytes, each as a character of Latin-1."""
+    return path.encode().decode("latin-1")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from flask import request
 from flask_wtf import FlaskForm
 from wtforms import Field, RadioField, SubmitField
 from wtforms.validators import InputRequired, ValidationError
@@ -12,7 +13,14 @@ from .view import method_label
 __all__ = ["CheckForm", "MethodForm"]
 
 
-class MethodForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
+class _BrowserForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
+    """A form as browsers send it: left to itself, Flask-WTF would read JSON too, and fail on most of it."""
+
+    def __init__(self) -> None:
+        super().__init__(formdata=request.form)
+
+
+class MethodForm(_BrowserForm):
     """Choose or change the payment method; build it with ``offering``."""
 
     method = RadioField(
@@ -34,7 +42,7 @@ class MethodForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
             raise ValidationError("This payment method is not offered. Choose another one.")
 
 
-class CheckForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
+class CheckForm(_BrowserForm):
     """Ask for the payment's status; with ``renew`` pressed, for a new price after the old one ran out."""
 
     renew = SubmitField()

@@ -57,7 +57,7 @@ class Shop:
     def set_sandbox(self, **settings: str) -> None:
         """Switch the sandbox on its panel; what is not named gets its default, but webhooks are dropped.
 
-        A test that wants a webhook sends it, or says ``webhook_faults=""``.
+        A test that wants a webhook sends it, or says ``webhook_faults="duplicate"``.
         """
         response = Client(self.state.sandbox).post("/panel/settings", data={"webhook_faults": "drop"} | settings)
         assert response.status_code == 303, response.text

@@ -1,9 +1,16 @@
 """Tokens: signed, salted, rotated, and never guessable."""
 
+import base64
+import hmac
+
 import pytest
 from itsdangerous import URLSafeSerializer
 
 from flask_iterapay.web.tokens import TokenSigner
+
+
+def to_base64(value):
+    return base64.urlsafe_b64encode(value).decode().rstrip("=")
 
 
 def test_a_token_leads_back_to_its_order():
@@ -31,6 +38,21 @@ def test_every_changed_character_breaks_a_token():
 def test_a_token_of_another_purpose_is_refused():
     """The salt keeps what the shop signs elsewhere from opening a page."""
     assert TokenSigner(["key"]).verify(URLSafeSerializer("key").dumps("1042")) is None
+
+
+def test_a_token_is_made_as_it_always_was():
+    """Links that customers have kept outlive releases: HMAC-SHA256 of the order id, under a key for this purpose."""
+    key = hmac.digest(b"key", b"flask-iterapay.checkout.v1", "sha256")
+    payload = to_base64(b'"1042"')
+    signature = to_base64(hmac.digest(key, payload.encode(), "sha256"))
+    assert TokenSigner(["key"]).sign("1042") == f"{payload}.{signature}"
+
+
+def test_a_key_may_be_text_or_bytes():
+    """Flask takes either for ``SECRET_KEY``, and a shop may change from one to the other."""
+    text, both = TokenSigner(["kéy"]), TokenSigner(["old", "kéy".encode()])
+    assert both.sign("1042") == text.sign("1042")
+    assert both.verify(text.sign("1042")) == "1042"
 
 
 def test_old_keys_verify_and_the_newest_signs():
