@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 import stamina
+from other_dialect import OtherDialect
 from records import CALLS, FIRST, SECOND
 from sqlalchemy import create_engine, exc
 
-from flask_iterapay.errors import StoreError, StoreUnavailableError
+from flask_iterapay.errors import RecordExistsError, StoreError, StoreUnavailableError
 from flask_iterapay.orders.stores.sqlalchemy import SQLAlchemyStore
 
 
@@ -40,8 +41,14 @@ def faults(store):
 
 
 @pytest.fixture
-def faulty_store(url, faults):
-    """A store over the same database, with a driver that raises what ``faults`` holds."""
+def commit_faults():
+    """Pairs for the next commits: the driver's error, and whether the commit takes effect nevertheless."""
+    return []
+
+
+@pytest.fixture
+def faulty_store(url, faults, commit_faults):
+    """A store over the same database, with a driver that raises what ``faults`` and ``commit_faults`` hold."""
 
     class Cursor(sqlite3.Cursor):
         def execute(self, sql, parameters=()):
@@ -52,6 +59,15 @@ def faulty_store(url, faults):
     class Connection(sqlite3.Connection):
         def cursor(self, factory=Cursor):
             return super().cursor(factory)
+
+        def commit(self):
+            if not commit_faults or not self.in_transaction:
+                super().commit()
+                return
+            error, has_taken_effect = commit_faults.pop(0)
+            if has_taken_effect:
+                super().commit()
+            raise error
 
     engine = create_engine(url, connect_args={"factory": Connection})
     yield SQLAlchemyStore(engine)
@@ -161,3 +177,77 @@ def test_a_retry_logs_nothing_of_the_record(faulty_store, faults, caplog):
         faulty_store.add(replace(FIRST, key="order:canary", refs=("canary",), body="canary"))
     assert caplog.records
     assert "canary" not in "".join(str(vars(record)) for record in caplog.records)
+
+
+def refused(code, kind=sqlite3.OperationalError):
+    """Make an error that says in one driver's way that nothing was done: a SQLSTATE, a number or a name."""
+    error = kind(code, "refused") if isinstance(code, int) else kind("refused")
+    if isinstance(code, str):
+        setattr(error, "sqlite_errorname" if code.startswith("SQLITE") else "sqlstate", code)
+    return error
+
+
+WRITES = {
+    "add": lambda store: store.add(replace(FIRST, key="order:3", refs=("c",))),
+    "save": lambda store: store.save(replace(FIRST, version=2, body="new"), expected_version=1),
+    "save with new refs": lambda store: store.save(replace(FIRST, version=2, refs=("c",)), expected_version=1),
+}
+
+
+@pytest.mark.parametrize("has_taken_effect", [True, False])
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_a_commit_that_was_cut_off_is_not_tried_again(faulty_store, commit_faults, store, write, has_taken_effect):
+    """Nobody knows whether the write took effect, and that is said; a second try could meet its own success."""
+    commit_faults.append((sqlite3.OperationalError("server closed the connection unexpectedly"), has_taken_effect))
+    with pytest.raises(StoreUnavailableError, match="read the record") as caught:
+        write(faulty_store)
+    assert type(caught.value.__cause__) is exc.OperationalError
+    is_there = store.get_by_ref("c") is not None or store.get("order:1").body == "new"
+    assert is_there == has_taken_effect
+
+
+@pytest.mark.parametrize("code", ["40001", "40P01", 1205, 1213, 3101, "SQLITE_BUSY", "SQLITE_LOCKED"])
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_a_commit_that_was_refused_is_tried_again(faulty_store, commit_faults, write, code):
+    """A deadlock, a serialization failure or a lock in the commit undid the write, so it is done again."""
+    commit_faults += [(refused(code), False), (refused(code, sqlite3.InternalError), False)]
+    with stamina.set_testing(True, attempts=3):
+        assert write(faulty_store) in {True, None}
+    assert commit_faults == []
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_trying_a_commit_again_would_deny_our_own_success(faulty_store, commit_faults, write):
+    """What the rule prevents: had the cut-off commit been tried again, a success would count as somebody else's."""
+    commit_faults.append((refused("SQLITE_BUSY"), True))
+    try:
+        is_success = write(faulty_store)
+    except RecordExistsError:
+        is_success = False
+    assert is_success is False
+
+
+def test_a_read_commits_nothing(faulty_store, commit_faults):
+    """Reads leave no commit that could be cut off."""
+    commit_faults.append((sqlite3.OperationalError("cut"), False))
+    for name in ("get", "get_by_ref", "due", "search"):
+        CALLS[name](faulty_store)
+    assert len(commit_faults) == 1
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_connection_found_broken_before_its_first_statement_is_replaced(store, url, call):
+    """Setting the isolation level may be the first to notice, and SQLAlchemy lets the driver's own error through."""
+    other = SQLAlchemyStore(url.replace("sqlite:", "other:"))
+    OtherDialect.faults.append(sqlite3.OperationalError("server has gone away"))
+    call(other)
+    assert OtherDialect.faults == []
+
+
+def test_a_connection_that_stays_broken_is_unavailable(store, url):
+    """The driver's own error does not escape there either."""
+    other = SQLAlchemyStore(url.replace("sqlite:", "other:"))
+    OtherDialect.faults += [sqlite3.OperationalError("server has gone away")] * 2
+    with stamina.set_testing(True, attempts=2), pytest.raises(StoreUnavailableError):
+        other.get("order:1")
+    assert OtherDialect.faults == []

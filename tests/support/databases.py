@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,8 @@ def run_postgresql() -> Iterator[Database]:
 def run_mariadb() -> Iterator[Database]:
     """Start a MariaDB server, and stop it when the block ends."""
     with _folder() as folder:
-        # Without --no-defaults it would read the machine's own configuration, and meet its server.
-        data = ["--no-defaults", f"--datadir={folder / 'data'}"]
+        # Without these it would read the machine's own configuration, and meet other servers in the common folder.
+        data = ["--no-defaults", f"--datadir={folder / 'data'}", f"--tmpdir={folder}"]
         install = shutil.which("mariadb-install-db") or "mariadb-install-db"
         _run([install, *data, "--auth-root-authentication-method=normal", "--skip-test-db"])
         port = _find_free_port()
@@ -150,10 +150,7 @@ def _serve(command: list[Any], ready: str) -> Iterator[subprocess.Popen[str]]:
         threading.Thread(target=process.stderr.read, daemon=True).start()
         yield process
     finally:
-        # PostgreSQL's fast shutdown; MariaDB knows only the other signal.
-        process.send_signal(signal.SIGINT if "postgres" in str(command[0]) else signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=20)
-        process.kill()
-        process.wait()
+        # The data are thrown away. PostgreSQL must take its own processes along, and does so at once on this signal.
+        process.send_signal(signal.SIGQUIT if "postgres" in str(command[0]) else signal.SIGKILL)
+        process.wait(timeout=_PATIENCE_SECONDS)
         process.stderr.close()

@@ -12,6 +12,7 @@ class OtherDialect(SQLiteDialect_pysqlite):
     name = "other"
     supports_statement_cache = True
     levels: list[str] = []  # noqa: RUF012 - SQLAlchemy makes the instance, so the class is where a test can look
+    faults: list[Exception] = []  # noqa: RUF012 - what the driver says to the next levels
 
     def get_isolation_level_values(self, dbapi_connection: Any) -> list[str]:
         """List what an engine may be asked for."""
@@ -19,6 +20,8 @@ class OtherDialect(SQLiteDialect_pysqlite):
 
     def set_isolation_level(self, dbapi_connection: Any, level: Any) -> None:
         """Write the level down, and let SQLite have one that it knows."""
+        if self.faults:
+            raise self.faults.pop(0)
         self.levels.append(level)
         super().set_isolation_level(dbapi_connection, "AUTOCOMMIT" if level == "AUTOCOMMIT" else "SERIALIZABLE")
 

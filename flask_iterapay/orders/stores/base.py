@@ -12,7 +12,8 @@ class Record:
     """One versioned record.
 
     ``key`` (``"order:1042"``) and each of ``refs`` (invoice ids) are 1 to 200 printable characters. Times are aware
-    and UTC; ``created_at`` never changes. ``body`` is text of any length that the store does not look into.
+    and UTC; ``created_at`` never changes. ``status`` is up to 200 characters, and ``body`` text of any length that the
+    store does not look into; neither holds NUL or lone surrogates, which not every database takes.
     """
 
     key: str
