@@ -35,6 +35,7 @@ from .verdict import (
     is_payment,
     is_refused,
     judge,
+    remember_transfers,
     settlement_of,
     take_snapshot,
 )
@@ -62,7 +63,6 @@ def settle(order: Order, snapshots: Iterable[Snapshot], now: datetime, policy: P
     Snapshots of foreign invoices and those older than what is stored are ignored. Total: every order and every
     snapshot has an answer, and ``paid`` is never taken back.
     """
-    before = _paying(order)
     for snapshot in snapshots:
         order = _attach(order, snapshot)
     if order.intent and order.intent.expires_at <= now:
@@ -72,9 +72,7 @@ def settle(order: Order, snapshots: Iterable[Snapshot], now: datetime, policy: P
     }
     order = _remember_doubts(order, verdicts, now)
     if order.status is OrderStatus.PAID:
-        if has_turned_bad(before, _paying(order)):
-            order = note_anomaly(order, Anomaly.FAILED_AFTER_PAID, now)
-        return _note_contradictions(order, now)
+        return _watch_payment(order, now)
     if order.hold_reason and order.hold_reason.needs_person:
         return order
     if order.status is OrderStatus.CANCELLED:
@@ -83,7 +81,7 @@ def settle(order: Order, snapshots: Iterable[Snapshot], now: datetime, policy: P
     moved = _move(order, verdict, now, actor="gateway", reason=_evidence_text(order, invoice_id))
     if verdict.status is not OrderStatus.PAID:
         return moved
-    return _note_contradictions(replace(moved, paid_invoice_id=invoice_id), now)
+    return _watch_payment(replace(moved, paid_invoice_id=invoice_id), now)
 
 
 def _attach(order: Order, snapshot: Snapshot) -> Order:
@@ -124,17 +122,22 @@ def _weigh(order: Order, verdicts: dict[str, Verdict]) -> tuple[str | None, Verd
     return order.current_invoice_id, verdicts[order.current_invoice_id]
 
 
-def _note_contradictions(order: Order, now: datetime) -> Order:
+def _watch_payment(order: Order, now: datetime) -> Order:
     """Rule 4: what speaks against a paid order is told once and changes nothing."""
     for anomaly in _contradictions(order):
         order = note_anomaly(order, anomaly, now)
-    return order
+    return _remember_payment(order)
+
+
+def _remember_payment(order: Order) -> Order:
+    paying = _paying(order)
+    return order.with_invoice(remember_transfers(paying)) if paying else order
 
 
 def _contradictions(order: Order) -> list[Anomaly]:
     found = []
     paying = _paying(order)
-    if paying and is_refused(paying):
+    if paying and (is_refused(paying) or has_turned_bad(paying)):
         found.append(Anomaly.FAILED_AFTER_PAID)
     if paying and paying.snapshot and paying.snapshot.invoice.state in (InvoiceState.EXPIRED, InvoiceState.CLOSED):
         found.append(Anomaly.EXPIRED_AFTER_PAID)
@@ -299,7 +302,8 @@ def accept(order: Order, now: datetime, *, actor: str, note: str) -> Order:
     verdict = Verdict(status=OrderStatus.PAID, settlement=settlement)
     moved = _move(order, verdict, now, actor=actor, reason="accepted by a person", note=note)
     paid = replace(moved, paid_invoice_id=paid_invoice_id)
-    return replace(paid, anomalies=tuple(dict.fromkeys((*paid.anomalies, *_contradictions(paid)))))
+    known = replace(paid, anomalies=tuple(dict.fromkeys((*paid.anomalies, *_contradictions(paid)))))
+    return _remember_payment(known)
 
 
 def cancel(order: Order, now: datetime, *, actor: str, note: str = "") -> Order:

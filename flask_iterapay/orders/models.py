@@ -150,7 +150,8 @@ class InvoiceRecord:
     once given out; a renewed price keeps the address and moves the old amount to ``previous_pay_amount``.
     ``had_money`` is whether there was money on it when that could last be told: a reading without transactions does
     not make it disappear. ``unclear_since`` is when snapshots began to leave the verdict open (AML unknown, unknown
-    state). ``dismissed`` names the evidence of money that a person has dealt with.
+    state). ``dismissed`` names the evidence of money that a person has dealt with. ``paid_by`` are the ids of the
+    transfers that were money on it when it paid the order, or since.
     """
 
     invoice_id: str
@@ -165,6 +166,7 @@ class InvoiceRecord:
     had_money: bool = False
     unclear_since: datetime | None = None
     dismissed: frozenset[str] = frozenset()
+    paid_by: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

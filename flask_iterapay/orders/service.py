@@ -31,6 +31,7 @@ from .sync import Synchronizer
 __all__ = ["OrderService", "ReconcileReport"]
 
 _MAX_TEXT = 200
+_MAX_NOTE = 1000
 
 logger = logging.getLogger("flask_iterapay")
 
@@ -85,10 +86,11 @@ class OrderService:
         self.renew = maker.renew
         self.check = maker.check
         self.sync = synchronizer.sync
+        self._sync_if_due = synchronizer.sync_if_due
         self.poll = synchronizer.poll
         self.receive_hint = synchronizer.receive_hint
         self.dispatch = dispatcher.dispatch
-        self.retry = dispatcher.retry
+        self._retry = dispatcher.retry
 
     def place(
         self,
@@ -163,6 +165,7 @@ class OrderService:
 
         Raises:
             OrderNotOnHoldError: there is nothing to resolve, or not for this reason.
+            InvalidOrderError: ``actor`` or ``note`` is not printable text of at most 1,000 characters.
         """
 
         def compute(order: Order) -> Order:
@@ -173,7 +176,13 @@ class OrderService:
             decide = accept if is_accepted else cancel
             return decide(order, self._clock(), actor=actor, note=note)
 
+        _check_words(order_id, actor, note)
         return self._ledger.change(order_id, compute)
+
+    def retry(self, order_id: str, *, actor: str, note: str = "") -> Order:
+        """Make the events due again that failed for good or wait for another try; see ``Dispatcher.retry``."""
+        _check_words(order_id, actor, note)
+        return self._retry(order_id, actor=actor, note=note)
 
     def find_overdue(self) -> Order | None:
         """Return the order that has waited longest for somebody to look at it, or ``None`` if none is due."""
@@ -209,7 +218,7 @@ class OrderService:
         """Read the gateway if it is time; False if it failed, which keeps no event from its handlers."""
         try:
             if order.due_check_at and order.due_check_at <= self._clock():
-                self.sync(order.order_id)
+                self._sync_if_due(order.order_id)
         except GatewayError as error:
             logger.warning("order %r could not be read: %s", order.order_id, error)
             return False
@@ -236,6 +245,12 @@ def _valid_text(order_id: str, text: str) -> str:
     if not isinstance(text, str) or len(text) > _MAX_TEXT or not text.isprintable():
         raise InvalidOrderError(order_id, f"a description is at most {_MAX_TEXT} printable characters")
     return text
+
+
+def _check_words(order_id: str, *words: str) -> None:
+    """What a person says is kept for good and shown in terminals, so it is plain text of a sensible length."""
+    if not all(isinstance(text, str) and len(text) <= _MAX_NOTE and text.isprintable() for text in words):
+        raise InvalidOrderError(order_id, f"actor and note are at most {_MAX_NOTE} printable characters")
 
 
 def _valid_metadata(order_id: str, metadata: Mapping[str, str]) -> dict[str, str]:

@@ -77,9 +77,22 @@ class Synchronizer:
             StoreError: the store failed.
             OrderNotFoundError: there is no such order.
         """
+        return self._sync(order_id, is_hinted=is_hinted)
+
+    def sync_if_due(self, order_id: str) -> Order:
+        """As ``sync``, unless somebody else has read the order since it was found to be due."""
+        return self._sync(order_id, next_read_at=lambda order: order.due_check_at)
+
+    def _sync(
+        self,
+        order_id: str,
+        *,
+        is_hinted: bool = False,
+        next_read_at: Callable[[Order], datetime | None] | None = None,
+    ) -> Order:
         for _ in range(_ROUNDS):
             token = self._make_token()
-            order = self._claim(order_id, token, is_hinted=is_hinted)
+            order = self._claim(order_id, token, is_hinted=is_hinted, next_read_at=next_read_at)
             if order.claim is None or order.claim.token != token:
                 return order
             try:
@@ -99,15 +112,11 @@ class Synchronizer:
         However many polls there are, the gateway is read once an interval. Gateway errors are logged and leave their
         mark in ``unreachable_since``; they never escape.
         """
-        order = self._ledger.get(order_id)
-        return self._sync_if_due(order, poll_check_at(order, self._policy))
+        return self._refresh(order_id, lambda order: poll_check_at(order, self._policy))
 
     def check(self, order_id: str) -> Order:
         """Bring an order up to date because its customer asks, unless it was read a moment ago. Errors as ``poll``."""
-        order = self._ledger.get(order_id)
-        if order.read_at is None or order.unreachable_since or order.claim:
-            return self._sync_if_due(order, order.due_check_at)
-        return self._sync_if_due(order, order.read_at + timedelta(seconds=self._policy.sync_seconds))
+        return self._refresh(order_id, self._check_at)
 
     def receive_hint(self, invoice_id: str) -> Order | None:
         """Act on an authentic webhook that names an invoice; ``None`` if the invoice is not ours.
@@ -123,21 +132,37 @@ class Synchronizer:
                 return order
         return self.sync(order.order_id, is_hinted=True)
 
-    def _sync_if_due(self, order: Order, due_at: datetime | None) -> Order:
-        if due_at is None or due_at > self._clock():
+    def _check_at(self, order: Order) -> datetime | None:
+        if order.read_at is None or order.unreachable_since or order.claim:
+            return order.due_check_at
+        return order.read_at + timedelta(seconds=self._policy.sync_seconds)
+
+    def _refresh(self, order_id: str, next_read_at: Callable[[Order], datetime | None]) -> Order:
+        order = self._ledger.get(order_id)
+        if not _has_come(next_read_at(order), self._clock()):
             return order
         try:
-            return self.sync(order.order_id)
+            return self._sync(order_id, next_read_at=next_read_at)
         except GatewayError as error:
-            logger.warning("order %r could not be refreshed: %s", order.order_id, error)
-            return self._ledger.get(order.order_id)
+            logger.warning("order %r could not be refreshed: %s", order_id, error)
+            return self._ledger.get(order_id)
 
-    def _claim(self, order_id: str, token: str, *, is_hinted: bool) -> Order:
+    def _claim(
+        self,
+        order_id: str,
+        token: str,
+        *,
+        is_hinted: bool,
+        next_read_at: Callable[[Order], datetime | None] | None,
+    ) -> Order:
         def compute(order: Order) -> Order:
             now = self._clock()
             if order.intent and order.intent.expires_at <= now:
                 order = settle(order, (), now, self._policy)
             if not order.invoices:
+                return order
+            # Asked in the step that claims: of all who saw that the order was due, one reads.
+            if next_read_at and not _has_come(next_read_at(order), now):
                 return order
             if order.claim and order.claim.expires_at > now:
                 return replace(order, claim=None, next_check_at=now) if is_hinted else order
@@ -237,6 +262,10 @@ class Synchronizer:
             return replace(failed, next_check_at=retry_check_at(failed, now, self._policy, pause_seconds))
 
         self._ledger.change(order_id, compute)
+
+
+def _has_come(at: datetime | None, now: datetime) -> bool:
+    return at is not None and at <= now
 
 
 def _last_read_at(record: InvoiceRecord) -> datetime:

@@ -23,6 +23,7 @@ __all__ = [
     "is_payment",
     "is_refused",
     "judge",
+    "remember_transfers",
     "settlement_of",
     "take_snapshot",
 ]
@@ -200,13 +201,16 @@ def is_refused(record: InvoiceRecord) -> bool:
     return is_aml_failed or bool(states and not states & _FINAL and states & _FAILED)
 
 
-def has_turned_bad(before: InvoiceRecord | None, after: InvoiceRecord | None) -> bool:
-    """Whether a transfer that was money before has failed or was flagged since, though others may stand."""
-    if before is None or after is None or before.snapshot is None or after.snapshot is None:
-        return False
-    live = {transaction.transaction_id for transaction in _live(before.snapshot)}
-    transactions = after.snapshot.transactions or ()
-    return any(item.transaction_id in live and item.state in _FAILED for item in transactions)
+def has_turned_bad(record: InvoiceRecord) -> bool:
+    """Whether a transfer that has paid has failed or was flagged since, though others may stand."""
+    transactions = record.snapshot.transactions if record.snapshot else ()
+    return any(item.transaction_id in record.paid_by and item.state in _FAILED for item in transactions or ())
+
+
+def remember_transfers(record: InvoiceRecord) -> InvoiceRecord:
+    """Keep which transfers are money on an invoice that paid, to know them should they fail later."""
+    live = _live(record.snapshot) if record.snapshot else []
+    return replace(record, paid_by=record.paid_by.union(transaction.transaction_id for transaction in live))
 
 
 def evidence(record: InvoiceRecord) -> frozenset[str]:

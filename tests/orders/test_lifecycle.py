@@ -11,6 +11,7 @@ from flask_iterapay.orders.models import (
     Anomaly,
     EventName,
     EventState,
+    HistoryEntry,
     HoldReason,
     Order,
     OrderStatus,
@@ -35,12 +36,12 @@ def make_two() -> Order:
 
 class TestPaid:
     def test_the_first_payment_is_told_once_under_a_key_without_a_number(self):
-        """Whoever handles ``order.paid`` twice can tell by the key."""
+        """Whoever handles ``order.paid`` twice can tell by the key, and for which order by its id."""
         order = live(make_order(make_record()), PAID)
         assert (order.status, order.settlement, order.paid_invoice_id) == (OrderStatus.PAID, Settlement.EXACT, "inv-1")
         (event,) = order.events
         assert (event.key, event.occurred_at, event.state) == ("order.paid:1042", PAID.read_at, EventState.OPEN)
-        assert event.next_attempt_at == PAID.read_at
+        assert (event.order_id, event.next_attempt_at) == ("1042", PAID.read_at)
 
     @pytest.mark.parametrize(
         "later",
@@ -94,9 +95,11 @@ class TestPaid:
         halves = [make_transaction("settled", transaction_id=name, amount="12.6") for name in ("one", "two")]
         paid = make_snapshot("paid", *halves, aml=True, read=100)
         spoilt = make_transaction(bad, transaction_id="two", amount="12.6")
+        blind = make_snapshot("paid", aml=True, read=150, is_blind=True)
         later = [make_snapshot("paid", halves[0], spoilt, aml=True, read=read) for read in (200, 300)]
-        order = live(make_order(make_record()), paid, *later)
+        order = live(make_order(make_record()), paid, blind, *later)
         assert (names(order), order.anomalies) == (["paid", "anomaly"], (Anomaly.FAILED_AFTER_PAID,))
+        assert (order.events[-1].occurred_at, order.events[-1].next_attempt_at) == (at(200), at(200))
 
     def test_two_kinds_of_contradiction_are_two_events(self):
         """Each kind is news of its own."""
@@ -131,8 +134,9 @@ class TestPaid:
     def test_two_payments_in_one_reading_pay_once(self):
         """The first is the payment, the second the anomaly."""
         both = [PAID, make_snapshot("overpaid", "settled", aml=True, invoice_id="inv-2")]
-        order = settle(make_two(), both, at(120), POLICY)
+        order = settle(make_two(), both, at(130), POLICY)
         assert names(order) == ["paid", "anomaly"]
+        assert [event.occurred_at for event in order.events] == [at(130), at(130)]
         assert order.anomalies == (Anomaly.SECOND_INVOICE_PAID,)
 
     @pytest.mark.parametrize("word", ["pending", "expired"])
@@ -140,6 +144,23 @@ class TestPaid:
         """One invoice's end says nothing about an order that another paid."""
         order = live(make_two(), PAID, make_snapshot(word, invoice_id="inv-2", read=2000))
         assert (order.status, order.anomalies) == (OrderStatus.PAID, ())
+
+    @pytest.mark.parametrize(
+        ("reads", "times"),
+        [
+            ([make_snapshot("pending", "pending")], [120]),
+            ([make_snapshot("underpaid", "confirmed"), replace(PAID, read_at=at(200))], [120, 200, 200]),
+            ([make_snapshot("expired", read=1000)], [1000]),
+            ([PAID, make_snapshot("expired", "settled", aml=True, read=200)], [120, 200]),
+            ([PAID, make_snapshot("paid", "flagged", aml=True, read=200)], [120, 200]),
+        ],
+        ids=["confirming", "released", "expired", "contradicted", "turned bad"],
+    )
+    def test_what_happened_is_due_to_be_told_when_it_happened(self, reads, times):
+        """Every event has the time of the reading that brought it, and is tried at once."""
+        order = live(make_order(make_record()), *reads)
+        assert [event.occurred_at for event in order.events] == [at(seconds) for seconds in times]
+        assert [event.next_attempt_at for event in order.events] == [at(seconds) for seconds in times]
 
 
 class TestHolds:
@@ -248,6 +269,10 @@ class TestSnapshots:
         assert settle(fresh, [make_snapshot("pending", read=299)], at(301), POLICY) == fresh
         assert settle(fresh, [replace(PAID, read_at=at(299))], at(301), POLICY) == fresh
 
+    def test_of_two_readings_at_the_same_time_the_later_one_counts(self):
+        """A clock that stands still makes no news old."""
+        assert live(make_order(make_record()), make_snapshot("pending"), PAID).status is OrderStatus.PAID
+
     def test_a_snapshot_of_somebody_elses_invoice_is_ignored(self):
         """Only invoices of this order are looked at."""
         order = make_order(make_record())
@@ -279,9 +304,14 @@ class TestSnapshots:
         """Support can read why an order is what it is."""
         order = live(make_order(make_record()), make_snapshot("Partially Paid", "confirmed", "failed", aml=None))
         reason = "invoice inv-1: Partially Paid; AML unknown; transactions: confirmed, failed"
-        assert [(entry.actor, entry.reason, entry.status) for entry in order.history] == [
-            ("gateway", reason, OrderStatus.ON_HOLD)
-        ]
+        assert order.history == (
+            HistoryEntry(at=at(120), status=OrderStatus.ON_HOLD, reason=reason, actor="gateway", note=""),
+        )
+
+    def test_the_history_says_when_the_gateway_was_not_asked_yet(self):
+        """An invoice that was only ever made has an address, and no answer."""
+        order = make_order(make_record(), status=OrderStatus.PREPARING)
+        assert settle(order, [], at(120), POLICY).history[-1].reason == "no answer of the gateway yet"
 
     @pytest.mark.parametrize(
         ("snapshot", "text"),

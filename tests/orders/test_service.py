@@ -1,5 +1,6 @@
 """What a shop, a customer and a person may do to an order, against the sandbox."""
 
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
@@ -509,6 +510,20 @@ class TestCancelAndResolve:
         order = world.service.resolve_hold("1042", is_accepted=True, actor="ana", reason=HoldReason.AML_FAILED)
         assert order.status is OrderStatus.PAID
 
+    @pytest.mark.parametrize(
+        "words", [{"actor": "a\nb"}, {"note": "\ud800"}, {"note": "x" * 1001}], ids=["a", "b", "c"]
+    )
+    def test_what_a_person_says_is_plain_text(self, world: World, words):
+        """It is kept for good, in databases that do not take everything, and shown in terminals."""
+        world.act("aml_fail", world.choose())
+        before = world.service.sync("1042")
+        said = {"actor": "ana", "note": ""} | words
+        with pytest.raises(InvalidOrderError):
+            world.service.resolve_hold("1042", is_accepted=True, **said)
+        with pytest.raises(InvalidOrderError):
+            world.service.retry("1042", **said)
+        assert world.service.get("1042") == before
+
     def test_only_a_held_order_can_be_resolved(self, world: World):
         """A person cannot pay an order that nobody paid."""
         world.choose()
@@ -614,6 +629,25 @@ class TestReconcile:
         report = world.service.reconcile()
         assert (report.orders, report.failures) == (2, 1)
         assert world.service.get("2").status is OrderStatus.PAID
+
+    def test_two_at_once_read_an_order_once(self, tmp_path):
+        """Whoever finds an order due that the other has read meanwhile leaves it alone."""
+
+        class Overtaken(MemoryStore):
+            def due(self, now, limit):
+                records = super().due(now, limit)
+                if rivals:
+                    rivals.pop()()
+                return records
+
+        rivals: list[Callable[[], object]] = []
+        world = make_world(tmp_path, store=Overtaken())
+        world.choose()
+        world.clock.advance(61)
+        rivals.append(world.service.reconcile)
+        before = world.wire.count("/transactions/list")
+        world.service.reconcile()
+        assert world.wire.count("/transactions/list") == before + 1
 
     def test_it_takes_no_more_than_its_limit(self, world: World):
         """A round is bounded however much is due."""

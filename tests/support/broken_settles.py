@@ -5,7 +5,7 @@ from datetime import datetime
 
 from flask_iterapay.gateway.models import InvoiceState
 from flask_iterapay.orders.lifecycle import settle
-from flask_iterapay.orders.models import EventName, Order, OrderStatus, Policy, Snapshot
+from flask_iterapay.orders.models import Anomaly, EventName, Order, OrderStatus, Policy, Snapshot
 
 Found = tuple[Snapshot, ...]
 
@@ -100,3 +100,29 @@ def drop_events(order: Order, found: Found, now: datetime, policy: Policy) -> Or
     """Keeps the newest event alone."""
     settled = settle(order, found, now, policy)
     return replace(settled, events=settled.events[-1:])
+
+
+def tell_nobody(order: Order, found: Found, now: datetime, policy: Policy) -> Order:
+    """Takes a paid order for finished, and does not look at it again."""
+    return order if order.status is OrderStatus.PAID else settle(order, found, now, policy)
+
+
+def tell_anomalies_again(order: Order, found: Found, now: datetime, policy: Policy) -> Order:
+    """Forgets which contradictions it has told of."""
+    return settle(replace(order, anomalies=()), found, now, policy)
+
+
+def keep_failures_quiet(order: Order, found: Found, now: datetime, policy: Policy) -> Order:
+    """Tells nobody when money fails that has paid an order."""
+    return _hush(Anomaly.FAILED_AFTER_PAID, order, settle(order, found, now, policy))
+
+
+def keep_second_payments_quiet(order: Order, found: Found, now: datetime, policy: Policy) -> Order:
+    """Tells nobody when an order is paid once more."""
+    return _hush(Anomaly.SECOND_INVOICE_PAID, order, settle(order, found, now, policy))
+
+
+def _hush(anomaly: Anomaly, order: Order, settled: Order) -> Order:
+    if order.status is not OrderStatus.PAID or anomaly not in settled.anomalies:
+        return settled
+    return replace(settled, anomalies=order.anomalies, events=order.events)
