@@ -11,10 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import sqlalchemy
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 ROOT = Path(__file__).parents[2]
+_DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MariaDB"}
+
+
+def name_database(url: str) -> str:
+    """What people call the database behind a URL of the tests."""
+    return _DATABASES[sqlalchemy.make_url(url).get_backend_name()]
 
 
 class _Quiet(WSGIRequestHandler):

@@ -5,7 +5,7 @@ one, which is how races are made without threads.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ from werkzeug.test import Client
 
 from flask_iterapay.gateway.client import GatewayClient
 from flask_iterapay.orders.dispatch import Dispatcher, Handler
+from flask_iterapay.orders.gateway import Gateway
 from flask_iterapay.orders.ledger import Ledger
 from flask_iterapay.orders.models import EventName, Order, OrderEvent, Policy
 from flask_iterapay.orders.service import OrderService
@@ -142,19 +143,42 @@ def make_world(
         webhook_secret=SECRET,
     )
     wire = Wire(SandboxTransport(sandbox))
-    client = GatewayClient(base_url="https://sandbox.invalid", merchant_id=MERCHANT_ID, api_key=API_KEY, transport=wire)
     ledger = Ledger(store=store or MemoryStore())
     handled: list[OrderEvent] = []
-    numbers = itertools.count(1)
+    service = make_service(
+        ledger=ledger, gateway=make_client(wire), clock=clock, handle=handled.append, policy=policy, methods=methods
+    )
+    return World(service=service, ledger=ledger, clock=clock, wire=wire, panel=Client(sandbox), handled=handled)
+
+
+def make_client(transport: httpx.BaseTransport) -> GatewayClient:
+    """A client with the sandbox's key that speaks through a transport."""
+    return GatewayClient(
+        base_url="https://sandbox.invalid", merchant_id=MERCHANT_ID, api_key=API_KEY, transport=transport
+    )
+
+
+def make_service(
+    *,
+    ledger: Ledger,
+    gateway: Gateway,
+    clock: Timepiece,
+    handle: Callable[[OrderEvent], object],
+    policy: Policy | None = None,
+    methods: tuple[str, ...] | None = None,
+    tokens: Iterator[int] | None = None,
+) -> OrderService:
+    """The service of a process that has just started; ``tokens`` goes on counting where another process stopped."""
+    numbers = tokens or itertools.count(1)
     dispatcher = Dispatcher(
         ledger=ledger,
         clock=clock,
-        handlers_for=lambda name: [Handler(name="recorder", call=handled.append)],
+        handlers_for=lambda name: [Handler(name="recorder", call=handle)],
         run=lambda handler, event: handler.call(event),
     )
-    service = OrderService(
+    return OrderService(
         ledger=ledger,
-        gateway=client,
+        gateway=gateway,
         dispatcher=dispatcher,
         clock=clock,
         policy=policy or Policy(),
@@ -162,7 +186,6 @@ def make_world(
         methods=methods,
         shuffle=lambda orders: None,
     )
-    return World(service=service, ledger=ledger, clock=clock, wire=wire, panel=Client(sandbox), handled=handled)
 
 
 def event_names(order: Order) -> list[EventName]:

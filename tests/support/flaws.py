@@ -1,0 +1,153 @@
+"""Mistakes that a shop's parts could make, each as an object to hand in, to show that interleavings find them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import httpx
+from broken_gateways import HastyGateway
+
+from flask_iterapay.gateway.models import Invoice, InvoiceState
+from flask_iterapay.orders.codec import format_order, parse_order
+from flask_iterapay.orders.gateway import Gateway
+from flask_iterapay.orders.models import Order
+from flask_iterapay.orders.service import OrderService
+from flask_iterapay.orders.stores.base import OrderStore, Record
+
+__all__ = ["FLAWS", "SOUND", "Flaw"]
+
+
+class _Wrapped:
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class _BlindStore(_Wrapped):
+    """Reads, then writes: whoever saves last wins, whatever came in between."""
+
+    def save(self, record: Record, *, expected_version: int) -> bool:
+        """Save over whatever is there."""
+        stored = self._inner.get(record.key)
+        return stored is not None and self._inner.save(record, expected_version=stored.version)
+
+
+class _LateEventsStore(_Wrapped):
+    """Saves the change first, and what it causes afterwards."""
+
+    def __init__(self, inner: OrderStore) -> None:
+        super().__init__(inner)
+        self._counts: dict[str, int] = {}
+
+    def get(self, key: str) -> Record | None:
+        """Read, and remember what has been caused so far."""
+        record: Record | None = self._inner.get(key)
+        if record:
+            self._counts[key] = len(_order(record).events)
+        return record
+
+    def save(self, record: Record, *, expected_version: int) -> bool:
+        """Save in two steps."""
+        order = _order(record)
+        bare = replace(order, events=order.events[: self._counts.get(record.key, 0)])
+        if bare == order:
+            return self._inner.save(record, expected_version=expected_version)
+        if not self._inner.save(replace(record, body=format_order(bare)), expected_version=expected_version):
+            return False
+        self._inner.save(replace(record, version=record.version + 1), expected_version=record.version)
+        self._counts[record.key] = len(order.events)
+        return True
+
+
+class _EternalClaimsStore(_Wrapped):
+    """Keeps a claim until whoever made it gives it back."""
+
+    def save(self, record: Record, *, expected_version: int) -> bool:
+        """Save, with a claim that never ends."""
+        order = _order(record)
+        if order.claim:
+            order = replace(order, claim=replace(order.claim, expires_at=order.created_at + timedelta(days=9999)))
+            record = replace(record, body=format_order(order), due_at=order.due_at)
+        return self._inner.save(record, expected_version=expected_version)
+
+
+class _MergingGateway(_Wrapped):
+    """Merges each answer with the older ones: once an invoice was paid, or AML passed, it stays so."""
+
+    def __init__(self, inner: Gateway) -> None:
+        super().__init__(inner)
+        self._older: dict[str, Invoice] = {}
+
+    def get_invoice(self, invoice_id: str) -> Invoice:
+        """Read, and keep what was better before."""
+        invoice: Invoice = self._inner.get_invoice(invoice_id)
+        older = self._older.get(invoice_id, invoice)
+        if older.state is InvoiceState.PAID:
+            invoice = replace(invoice, state=older.state, spelling=older.spelling)
+        invoice = replace(invoice, has_passed_aml=older.has_passed_aml or invoice.has_passed_aml)
+        self._older[invoice_id] = invoice
+        return invoice
+
+
+class _CachingTransport(httpx.BaseTransport):
+    """Answers every GET as it was answered first."""
+
+    def __init__(self, inner: httpx.BaseTransport) -> None:
+        self._inner = inner
+        self._bodies: dict[str, bytes] = {}
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer from the cache, where there is an answer."""
+        path = request.url.path
+        if request.method != "GET" or path.endswith("/address"):
+            return self._inner.handle_request(request)
+        if path not in self._bodies:
+            answer = self._inner.handle_request(request)
+            if answer.status_code != 200:
+                return answer
+            self._bodies[path] = answer.read()
+        return httpx.Response(200, headers={"Content-Type": "application/json"}, content=self._bodies[path])
+
+
+class _EagerService(_Wrapped):
+    """Reads the gateway at every poll."""
+
+    def poll(self, order_id: str) -> Order:
+        """Poll without a look at when the order is due."""
+        order: Order = self._inner.sync(order_id)
+        return order
+
+
+def _same(part: Any) -> Any:
+    return part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flaw:
+    """Which parts of a shop are replaced, and the promise that this breaks."""
+
+    name: str
+    promise: str = ""
+    store: Callable[[OrderStore], OrderStore] = _same
+    gateway: Callable[[Gateway], Gateway] = _same
+    transport: Callable[[httpx.BaseTransport], httpx.BaseTransport] = _same
+    service: Callable[[OrderService], OrderService] = _same
+
+
+def _order(record: Record) -> Order:
+    return parse_order(record.body, version=record.version)
+
+
+SOUND = Flaw(name="sound")
+FLAWS = (
+    Flaw(name="read then write", promise="an update was lost", store=_BlindStore),
+    Flaw(name="effect after commit", promise="a change without its event", store=_LateEventsStore),
+    Flaw(name="claims that never end", promise="due in time", store=_EternalClaimsStore),
+    Flaw(name="merged snapshots", promise="paid without the gateway's word", gateway=_MergingGateway),
+    Flaw(name="address before the id is saved", promise="does not know", gateway=HastyGateway),
+    Flaw(name="stale cache", promise="the gateway", transport=_CachingTransport),
+    Flaw(name="polls that ignore due_at", promise="a poll that was not due", service=_EagerService),
+)
