@@ -42,7 +42,7 @@ def _without_logs(caplog):
 
 
 class TestInterleavings:
-    @pytest.mark.parametrize(("store", "normal", "full"), [("memory", 50, 2700), ("sqlite", 10, 300)])
+    @pytest.mark.parametrize(("store", "normal", "full"), [("memory", 20, 2700), ("sqlite", 5, 300)])
     def test_every_order_ends_where_the_truth_wants_it(self, store, normal, full, scale, note_figure):
         """Nothing is lost, taken back or told wrongly on the way, and at the end nothing is left to do."""
         examples = scale(normal, full)

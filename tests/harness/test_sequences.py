@@ -83,7 +83,7 @@ class TestEverySequence:
     @POLICIES
     def test_no_sequence_of_readings_and_decisions_breaks_a_rule(self, policy, scale, note_figure):
         """Nothing pays twice, is lost or taken back, whatever the gateway says in whatever order."""
-        length = scale(4, 7)
+        length = scale(3, 7)
         walked = walk(settle, length=length, policy=policy)
         assert walked.sequences > 33**length
         figure = f"{walked.sequences:,} of up to {length} steps, as {len(walked.sights):,} situations, 0 violations"

@@ -172,15 +172,26 @@ def test_other_databases_get_exact_types(dialect):
 
 def test_other_databases_hear_nothing_of_sqlite(path):
     """Elsewhere a write is an ordinary transaction that reads what is committed, and a read is none."""
-    store = SQLAlchemyStore(f"other:///{path}", create_tables=True)
+    engine = create_engine(f"other:///{path}")
+    store = SQLAlchemyStore(engine, create_tables=True)
     OtherDialect.levels.clear()
     store.add(FIRST)
     assert OtherDialect.levels[0] == "READ COMMITTED"
     OtherDialect.levels.clear()
     assert store.get("order:1") == FIRST
     assert OtherDialect.levels[0] == "AUTOCOMMIT"
+    engine.dispose()
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+def test_an_engine_of_its_own_keeps_one_isolation_level(path):
+    """What is lent to a connection has to be taken back, and a connection that breaks then is lost to its pool."""
+    OtherDialect.levels.clear()
+    store = SQLAlchemyStore(f"other:///{path}", create_tables=True)
+    store.add(FIRST)
+    assert store.get("order:1") == FIRST
+    assert OtherDialect.levels == ["READ COMMITTED"]
 
 
 def test_names_are_bytes_on_mysql():

@@ -26,6 +26,14 @@ def url(tmp_path):
 
 
 @pytest.fixture
+def shops_engine(url):
+    """Give an engine of the shop's to another kind of database."""
+    engine = create_engine(url.replace("sqlite:", "other:"))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
 def store(url):
     """Give a store with two records."""
     store = SQLAlchemyStore(url, create_tables=True)
@@ -236,17 +244,17 @@ def test_a_read_commits_nothing(faulty_store, commit_faults):
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_a_connection_found_broken_before_its_first_statement_is_replaced(store, url, call):
+def test_a_connection_found_broken_before_its_first_statement_is_replaced(store, shops_engine, call):
     """Setting the isolation level may be the first to notice, and SQLAlchemy lets the driver's own error through."""
-    other = SQLAlchemyStore(url.replace("sqlite:", "other:"))
+    other = SQLAlchemyStore(shops_engine)
     OtherDialect.faults.append(sqlite3.OperationalError("server has gone away"))
     call(other)
     assert OtherDialect.faults == []
 
 
-def test_a_connection_that_stays_broken_is_unavailable(store, url):
+def test_a_connection_that_stays_broken_is_unavailable(store, shops_engine):
     """The driver's own error does not escape there either."""
-    other = SQLAlchemyStore(url.replace("sqlite:", "other:"))
+    other = SQLAlchemyStore(shops_engine)
     OtherDialect.faults += [sqlite3.OperationalError("server has gone away")] * 2
     with stamina.set_testing(True, attempts=2), pytest.raises(StoreUnavailableError):
         other.get("order:1")

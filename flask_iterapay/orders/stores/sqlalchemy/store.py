@@ -72,13 +72,14 @@ class SQLAlchemyStore:
         engine = url_or_engine if isinstance(url_or_engine, Engine) else transactions.make_engine(url_or_engine)
         if engine.dialect.name == "sqlite" and not transactions.has_file(engine):
             raise ConfigurationError("ITERAPAY_DATABASE_URL: SQLite needs a file, or every thread has a database alone")
+        self._engine = self._reads = self._writes = engine
         if engine is not url_or_engine:
             weakref.finalize(self, engine.dispose)
-        self._engine = engine
-        self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
-        # Whatever the shop has set, a write must not be committed statement by statement.
-        level = "SERIALIZABLE" if engine.dialect.name == "sqlite" else "READ COMMITTED"
-        self._writes = engine.execution_options(isolation_level=level)
+        else:
+            self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
+            # Whatever the shop has set, a write must not be committed statement by statement.
+            level = transactions.write_level(engine.dialect.name)
+            self._writes = engine.execution_options(isolation_level=level)
         if create_tables:
             self.create_tables()
 

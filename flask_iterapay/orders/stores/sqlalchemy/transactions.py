@@ -3,16 +3,17 @@
 import os
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import stamina
-from sqlalchemy import Connection, Engine, Pool, create_engine, event
+from sqlalchemy import Connection, Engine, Pool, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from ....errors import ConfigurationError, StoreUnavailableError
 
-__all__ = ["begin_to_write", "commit", "has_file", "is_passing", "make_engine", "run"]
+__all__ = ["begin_to_write", "commit", "has_file", "is_passing", "make_engine", "run", "write_level"]
 
 Result = TypeVar("Result")
 
@@ -49,8 +50,13 @@ def run(engine: Engine, work: Callable[[Connection], Result], *, is_passing: Cal
 
     # A function without arguments: stamina logs the arguments of what it calls again.
     def attempt() -> Result:
-        with _connect(engine) as connection:
+        connection = _connect(engine)
+        try:
             return work(connection)
+        finally:
+            # A shop's engine gets its isolation level back here. What work did is committed by now, or rolled back.
+            with suppress(engine.dialect.loaded_dbapi.Error):
+                connection.close()
 
     try:
         return _call_with_retries(is_passing, attempt)
@@ -107,7 +113,9 @@ def make_engine(url: str) -> Engine:
         ConfigurationError: the URL or its driver cannot be used; without a word of the URL.
     """
     try:
-        engine = create_engine(url, hide_parameters=True, pool_pre_ping=True)
+        # Set for good: a level that is lent to a connection has to be taken back, and if that fails the pool loses it.
+        level = write_level(make_url(url).get_backend_name())
+        engine = create_engine(url, hide_parameters=True, pool_pre_ping=True, isolation_level=level)
     except (SQLAlchemyError, ImportError, ValueError) as error:
         reason = str(error) if isinstance(error, ImportError) else "it is no database URL that SQLAlchemy knows"
         raise ConfigurationError(f"ITERAPAY_DATABASE_URL cannot be used: {reason}") from None
@@ -115,6 +123,11 @@ def make_engine(url: str) -> Engine:
     event.listen(engine, "connect", lambda dbapi_connection, record: _set(dbapi_connection, settings))
     _own_engines.add(engine)
     return engine
+
+
+def write_level(dialect_name: str) -> Literal["SERIALIZABLE", "READ COMMITTED"]:
+    """The isolation level of a write; SQLite knows no weaker one that is safe."""
+    return "SERIALIZABLE" if dialect_name == "sqlite" else "READ COMMITTED"
 
 
 def has_file(engine: Engine) -> bool:
