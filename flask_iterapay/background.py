@@ -25,11 +25,13 @@ class Background:
         every_seconds: int,
         wait: Callable[[int], bool] | None = None,
         get_process_id: Callable[[], int] = os.getpid,
+        thread_class: type[threading.Thread] = threading.Thread,
     ) -> None:
         self._run = run
         self._every_seconds = every_seconds
         self._wait = wait or _wait
         self._get_process_id = get_process_id
+        self._thread_class = thread_class
         self._threads: dict[int, threading.Thread] = {}
 
     def ensure_running(self) -> None:
@@ -37,10 +39,16 @@ class Background:
         process_id = self._get_process_id()
         if process_id in self._threads:
             return
-        thread = threading.Thread(target=self._repeat, name="iterapay-reconcile", daemon=True)
+        thread = self._thread_class(target=self._repeat, name="iterapay-reconcile", daemon=True)
         # Two requests may come at once; a lock instead could be inherited in its locked state.
-        if self._threads.setdefault(process_id, thread) is thread:
+        if self._threads.setdefault(process_id, thread) is not thread:
+            return
+        try:
             thread.start()
+        except RuntimeError:
+            # No thread to be had: the request goes on without, and the next one tries again.
+            logger.exception("the thread that reconciles could not be started")
+            self._threads.pop(process_id, None)
 
     def _repeat(self) -> None:
         while not self._wait(self._every_seconds):

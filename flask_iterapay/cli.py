@@ -58,9 +58,11 @@ def webhook() -> None:
 def webhook_show() -> None:
     """Compare the URL that is registered at the gateway with this app's."""
     registered = _or_fail(current_iterapay.client.get_merchant).webhook_url
-    ours = _webhook_url()
+    ours = _or_fail(_webhook_url)
     click.echo(f"registered: {registered or 'none'}")
     click.echo(f"this app:   {ours or 'unknown, because ITERAPAY_PUBLIC_URL is not set'}")
+    if ours is None:
+        raise click.ClickException("set ITERAPAY_PUBLIC_URL first")
     if registered != ours:
         raise click.ClickException("they differ: run `flask iterapay webhook register`")
 
@@ -74,7 +76,7 @@ def webhook_register(*, is_confirmed: bool, show_token: bool) -> None:
     Asks for the merchant's bearer token (from the dashboard), or reads it from standard input. It is used once and
     stored nowhere.
     """
-    ours = _webhook_url()
+    ours = _or_fail(_webhook_url)
     if ours is None:
         raise click.ClickException("set ITERAPAY_PUBLIC_URL first: the gateway needs an absolute URL")
     if urlsplit(ours).scheme != "https":
@@ -114,10 +116,11 @@ def doctor() -> None:
     """Look at database, gateway, handlers and backlog, and say what is in the way. Changes nothing."""
     from .doctor import Level, examine  # only for this command
 
-    findings = list(examine(current_iterapay._get_current_object()))  # type: ignore[attr-defined]
-    for finding in findings:
+    levels = set()
+    for finding in examine(current_iterapay._get_current_object()):  # type: ignore[attr-defined]
         click.echo(f"{finding.level:<8} {finding.text}")
-    if any(finding.level is Level.PROBLEM for finding in findings):
+        levels.add(finding.level)
+    if Level.PROBLEM in levels:
         raise SystemExit(1)
 
 
@@ -129,6 +132,8 @@ def doctor() -> None:
 @click.option("--json", "is_json", is_flag=True, help="A JSON list, for programs.")
 def orders(*, status: str | None, reason: str | None, is_failed: bool, limit: int, is_json: bool) -> None:
     """List orders, newest first. --reason and --failed look through all of them until the limit is reached."""
+    if reason and status not in (None, OrderStatus.ON_HOLD):
+        raise click.UsageError("only orders that are on_hold have a --reason")
     wanted = OrderStatus.ON_HOLD if reason else OrderStatus(status) if status else None
     found = (
         order
@@ -139,6 +144,8 @@ def orders(*, status: str | None, reason: str | None, is_failed: bool, limit: in
     if is_json:
         click.echo(json.dumps([_summary(order) for order in listed], indent=2, ensure_ascii=False))
         return
+    if not listed:
+        click.echo("no such orders", err=True)
     for order in listed:
         state = f"{order.status} ({order.hold_reason})" if order.hold_reason else str(order.status)
         failed = f"  failed: {', '.join(_failed_keys(order))}" if _failed_keys(order) else ""
@@ -176,24 +183,30 @@ def _get_login() -> str:
         return "somebody at the command line"
 
 
+def _check_note(context: click.Context, option: click.Parameter, note: str) -> str:
+    if not note.strip():
+        raise click.BadParameter("say why; it is kept in the order's history")
+    return note
+
+
 def _signed(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say who decided and why; both are kept in the order's history."""
     command = click.option("--actor", default=_get_login, help="Who decides; by default the login name.")(command)
-    return click.option("--note", required=True, help="Why.")(command)
+    return click.option("--note", required=True, callback=_check_note, help="Why.")(command)
 
 
 @cli.command()
 @click.argument("order_id", metavar="ORDER")
-@click.option("--accept/--cancel", "is_accepted", default=None, help="Take the money, or turn it down.")
+@click.option("--accept", "is_accepted", is_flag=True, help="Take the money as payment.")
+@click.option("--cancel", "is_cancelled", is_flag=True, help="Turn the money down, and cancel the order.")
 @click.option("--reason", type=click.Choice(_REASONS), help="Only if it is on hold for this reason.")
 @_signed
-def resolve(*, order_id: str, is_accepted: bool | None, reason: str | None, actor: str, note: str) -> None:
+def resolve(*, order_id: str, is_accepted: bool, is_cancelled: bool, reason: str | None, actor: str, note: str) -> None:
     """Decide about an order on hold, or one whose money is never confirmed: it becomes paid, or cancelled.
 
     No money is sent back: what was turned down is refunded in the gateway's dashboard.
     """
-    # Not left to click, whose releases differ on whether a flag without a default may be required.
-    if is_accepted is None:
+    if is_accepted is is_cancelled:
         raise click.UsageError("say --accept or --cancel")
     order = _or_fail(
         current_iterapay.service.resolve_hold,
@@ -252,8 +265,9 @@ def _show_progress(orders: Sequence[Order]) -> Iterator[Order]:
 def _dispatch(order_id: str) -> bool:
     """Run what is open, print how it went, and return whether something still is."""
     _or_fail(current_iterapay.service.dispatch, order_id)
-    left = [event.key for event in current_iterapay.service.get(order_id).events if event.state is not EventState.DONE]
-    click.echo(f"not done: {', '.join(left)}; the log says why" if left else "every event is done")
+    order = _or_fail(current_iterapay.service.get, order_id)
+    left = [event.key for event in order.events if event.state is not EventState.DONE]
+    click.echo(f"not done: {', '.join(left)}; see the log and `explain`" if left else "every event is done")
     return bool(left)
 
 

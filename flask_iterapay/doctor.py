@@ -6,7 +6,14 @@ from datetime import timedelta
 from enum import StrEnum
 from itertools import islice
 
-from .errors import GatewayError, StoreError
+from .errors import (
+    BadRequestError,
+    ForbiddenError,
+    IteraPayError,
+    NotFoundError,
+    OversizedAnswerError,
+    UnauthorizedError,
+)
 from .orders.models import EventName, EventState
 from .web.state import IteraPayState
 
@@ -39,8 +46,8 @@ def examine(state: IteraPayState) -> Iterator[Finding]:
     for look in (_database, _backlog, _failed_events, _methods, _transactions, _webhook, _handlers):
         try:
             yield from look(state)
-        except (GatewayError, StoreError) as error:
-            yield _problem(str(error))
+        except IteraPayError as error:
+            yield _problem(" ".join(str(error).split()))
 
 
 def _database(state: IteraPayState) -> Iterator[Finding]:
@@ -71,7 +78,7 @@ def _failed_events(state: IteraPayState) -> Iterator[Finding]:
     ]
     if failed:
         shown = ", ".join(failed[:10])
-        yield _problem(f"handlers failed for good on {len(failed)} orders ({shown}): `flask iterapay retry ORDER`")
+        yield _problem(f"handlers failed for good on {shown}: `flask iterapay retry ORDER --note ...`")
     else:
         yield _ok(f"no handler has failed for good on the newest {_NEWEST} orders")
 
@@ -90,8 +97,10 @@ def _methods(state: IteraPayState) -> Iterator[Finding]:
 def _transactions(state: IteraPayState) -> Iterator[Finding]:
     try:
         state.client.list_transactions([_NO_INVOICE])
-    except GatewayError as error:
+    except (UnauthorizedError, ForbiddenError, OversizedAnswerError) as error:
         yield _warning(f"transactions cannot be listed, so invoices alone decide: {error}")
+    except (BadRequestError, NotFoundError) as error:
+        yield _warning(f"whether transactions can be listed is not known, since no invoice was asked about: {error}")
     else:
         yield _ok("the API key may list transactions")
 

@@ -79,6 +79,23 @@ def test_each_process_has_one_thread():
     assert len(threads) == 2
 
 
+def test_a_thread_that_cannot_be_had_costs_nobody_a_page(caplog):
+    """A process at its limit goes on serving, and the next request tries again."""
+    limited = [True]
+
+    class Thread(threading.Thread):
+        def start(self):
+            if limited:
+                raise RuntimeError("can't start new thread")
+            super().start()
+
+    background = Background(run=int, every_seconds=1, wait=lambda seconds: True, thread_class=Thread)
+    background.ensure_running()
+    assert "could not be started" in caplog.text
+    limited.clear()
+    background.ensure_running()
+
+
 @pytest.mark.parametrize(("config", "count"), [({}, 0), ({"ITERAPAY_RECONCILE_SECONDS": 1}, 1)], ids=["off", "on"])
 def test_a_shop_must_ask_for_it(tmp_path, config, count):
     """By default no thread is started; with the key the first request starts it, and orders get right by themselves."""

@@ -113,6 +113,7 @@ class TestWebhook:
         assert "ITERAPAY_PUBLIC_URL" in run(unknown, "webhook", "register", stdin="x\n").output
         plain = Shop(tmp_path / "b", ITERAPAY_PUBLIC_URL="http://127.0.0.1:5000")
         assert "https only" in run(plain, "webhook", "register", stdin="x\n").output
+        assert "set ITERAPAY_PUBLIC_URL first" in run(unknown, "webhook", "show").output
         assert "unknown, because ITERAPAY_PUBLIC_URL" in run(unknown, "webhook", "show").output
 
 
@@ -209,6 +210,11 @@ class TestOrders:
         listed = json.loads(run(held, "orders", "--json", *arguments).output)
         assert [order["order_id"] for order in listed] == expected
 
+    def test_a_reason_with_another_status_is_refused(self, held: Shop):
+        """Rather than one of the two being ignored."""
+        result = run(held, "orders", "--status", "paid", "--reason", "late")
+        assert (result.exit_code, "only orders that are on_hold" in result.output) == (2, True)
+
     def test_handlers_that_gave_up_are_found(self, held: Shop):
         """A person sees what failed for good."""
         break_handler(held)
@@ -270,10 +276,12 @@ class TestResolve:
         [
             (["1001", "--accept"], "Missing option '--note'"),
             (["1001", "--note", "x"], "say --accept or --cancel"),
+            (["1001", "--note", "x", "--accept", "--cancel"], "say --accept or --cancel"),
+            (["1001", "--note", " ", "--accept"], "say why"),
             (["1001", "--accept", "--note", "x", "--reason", "late"], "not on hold for late, but on hold for aml_fail"),
             (["1002", "--accept", "--note", "x"], "it is paid, not on hold"),
         ],
-        ids=["no note", "no decision", "another reason", "not held"],
+        ids=["no note", "no decision", "both", "blank note", "another reason", "not held"],
     )
     def test_what_it_refuses(self, held: Shop, arguments, message):
         """A decision is complete and about the hold that is there, or it is none."""
@@ -293,7 +301,7 @@ class TestRetry:
         held.clock.advance(61)
         run(held, "reconcile")
         failed = run(held, "retry", "1004", "--note", "trying")
-        assert (failed.exit_code, failed.output) == (1, "not done: order.paid:1004; the log says why\n")
+        assert (failed.exit_code, failed.output) == (1, "not done: order.paid:1004; see the log and `explain`\n")
         broken.clear()
         mended = run(held, "retry", "1004", "--note", "mended", "--actor", "ana")
         assert (mended.exit_code, mended.output) == (0, "every event is done\n")

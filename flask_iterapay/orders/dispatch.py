@@ -128,8 +128,11 @@ class Dispatcher:
         def compute(order: Order) -> Order:
             event = next(event for event in order.events if event.key == leased.key)
             # Another worker may have taken the event after a lease ran out; what either of them did stays done.
-            event = replace(event, done_by=event.done_by | done_by, is_leased=False)
-            return order.with_event(self._after_attempt(event, names))
+            is_ours = (event.attempts, event.next_attempt_at) == (leased.attempts, leased.next_attempt_at)
+            event = replace(event, done_by=event.done_by | done_by)
+            if not is_ours and not names <= event.done_by:
+                return order.with_event(event)
+            return order.with_event(self._after_attempt(replace(event, is_leased=False), names))
 
         self._ledger.change(leased.order_id, compute)
 

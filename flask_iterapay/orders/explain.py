@@ -5,7 +5,7 @@ from datetime import datetime
 
 from ..gateway.models import Transaction
 from .models import EventState, HistoryEntry, HoldReason, InvoiceRecord, Order, OrderEvent, OrderStatus, Policy
-from .verdict import Verdict, judge
+from .verdict import Verdict, has_money, judge
 
 __all__ = ["explain"]
 
@@ -36,7 +36,7 @@ def explain(order: Order, *, now: datetime, policy: Policy) -> Iterator[str]:
     Everything comes from what is stored; the gateway is not asked. Times are UTC.
     """
     yield f"Order {order.order_id} over {order.amount} {order.currency} is {_standing(order)}."
-    yield f"That means: {_HOLDS[order.hold_reason] if order.hold_reason else _STATUSES[order.status]}."
+    yield f"That means: {_meaning(order)}."
     yield "What happened:"
     yield from (f"  {_step(entry)}" for entry in order.history)
     yield "What the gateway said last:"
@@ -47,6 +47,8 @@ def explain(order: Order, *, now: datetime, policy: Policy) -> Iterator[str]:
     yield from (f"  {_event(event)}" for event in order.events)
     if not order.events:
         yield "  nothing"
+    for anomaly in order.anomalies:
+        yield f"  contradiction after payment: {anomaly}"
     yield "What comes next:"
     yield from (f"  {line}" for line in _prospects(order))
 
@@ -57,6 +59,18 @@ def _standing(order: Order) -> str:
     return f"{order.status}{reason}, {order.settlement}{late}"
 
 
+def _meaning(order: Order) -> str:
+    if order.hold_reason:
+        return _HOLDS[order.hold_reason]
+    if order.status is OrderStatus.CONFIRMING and not _has_money(order):
+        return "the gateway uses a word that we do not know; NO MONEY WAS SEEN"
+    return _STATUSES[order.status]
+
+
+def _has_money(order: Order) -> bool:
+    return any(has_money(record) for record in order.invoices)
+
+
 def _step(entry: HistoryEntry) -> str:
     note = f" ({entry.note})" if entry.note else ""
     return f"{_moment(entry.at)}  {entry.status}: {entry.reason}, by {entry.actor}{note}"
@@ -65,7 +79,7 @@ def _step(entry: HistoryEntry) -> str:
 def _invoice(record: InvoiceRecord, order: Order, now: datetime, policy: Policy) -> Iterator[str]:
     role = "current" if record.invoice_id == order.current_invoice_id else "superseded, still watched"
     yield f"invoice {record.invoice_id} ({role}), {record.amount} USD by {record.method.name}"
-    yield f"  alone {_verdict(judge(record, order_amount=order.amount, now=now, policy=policy))}"
+    yield f"  by itself it means: {_verdict(judge(record, order_amount=order.amount, now=now, policy=policy))}"
     snapshot = record.snapshot
     if snapshot is None:
         yield "  not read yet"
@@ -80,7 +94,7 @@ def _invoice(record: InvoiceRecord, order: Order, now: datetime, policy: Policy)
 
 def _verdict(verdict: Verdict) -> str:
     reason = f" ({verdict.hold_reason})" if verdict.hold_reason else ""
-    return f"it would make the order {verdict.status}{reason}"
+    return f"{verdict.status}{reason}"
 
 
 def _transaction(transaction: Transaction) -> str:
@@ -90,7 +104,7 @@ def _transaction(transaction: Transaction) -> str:
 
 
 def _event(event: OrderEvent) -> str:
-    state = f"{event.state}, {event.attempts} attempts"
+    state = f"{event.state}, attempts: {event.attempts}"
     if event.state is EventState.OPEN and event.next_attempt_at:
         state += f", next {_moment(event.next_attempt_at)}"
     done = f"; done by {', '.join(sorted(event.done_by))}" if event.done_by else ""
@@ -101,13 +115,19 @@ def _event(event: OrderEvent) -> str:
 def _prospects(order: Order) -> Iterator[str]:
     if order.unreachable_since:
         yield f"the gateway could not be read since {_moment(order.unreachable_since)}; it is tried again"
-    if order.due_check_at:
+    if not order.invoices:
+        yield "there is nothing to read at the gateway yet"
+    elif order.due_check_at:
         yield f"the gateway is read again from {_moment(order.due_check_at)} on"
     else:
-        yield "the gateway is not read any more, unless a webhook or a person asks for it"
+        yield "the gateway is not read any more, unless a webhook asks for it"
     if any(event.state is EventState.FAILED for event in order.events):
-        yield f"handlers failed for good: flask iterapay retry {order.order_id}"
-    if order.status in (OrderStatus.ON_HOLD, OrderStatus.CONFIRMING):
+        yield f"handlers failed for good: flask iterapay retry {order.order_id} --note ..."
+    for event in order.events:
+        if event.state is EventState.OPEN and event.attempts and not event.is_leased:
+            again = f"flask iterapay retry {order.order_id} --note ..."
+            yield f"{event.key}: a handler raised, see the log; `reconcile` tries it again, or now: {again}"
+    if order.status in (OrderStatus.ON_HOLD, OrderStatus.CONFIRMING) and _has_money(order):
         yield f"a person may decide: flask iterapay resolve {order.order_id} --accept (or --cancel) --note ..."
 
 

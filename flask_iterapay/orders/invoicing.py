@@ -104,7 +104,8 @@ class InvoiceMaker:
         """
         order = self._synchronizer.check(order_id)
         record = order.current_invoice
-        if order.status is not OrderStatus.EXPIRED or record is None:
+        # While the gateway cannot be read, nobody knows whether the customer has paid after all.
+        if order.status is not OrderStatus.EXPIRED or record is None or order.unreachable_since:
             return order
         order = self._quote_again(order, record)
         if order.status is not OrderStatus.EXPIRED:
@@ -195,7 +196,8 @@ class InvoiceMaker:
         return record_intent(order, Intent(ref=ref, method=method, amount=order.amount, expires_at=expires_at), now)
 
     def _find_live(self, order: Order, method: PaymentMethod, now: datetime) -> InvoiceRecord | None:
-        return next((record for record in order.invoices if self._is_live(record, order, method, now)), None)
+        live = (record for record in order.invoices if self._is_live(record, order, method, now))
+        return next((record for record in live if _is_there(record, order)), None)
 
     def _is_live(self, record: InvoiceRecord, order: Order, method: PaymentMethod, now: datetime) -> bool:
         """Whether an invoice can still be paid as the order stands, so that no second one is made for its method."""
@@ -235,3 +237,10 @@ class InvoiceMaker:
             return settle(pin_address(order, record.invoice_id, deposit, now), (), now, self._policy)
 
         return self._ledger.change(order.order_id, compute)
+
+
+def _is_there(record: InvoiceRecord, order: Order) -> bool:
+    """Whether the newest reading found the invoice: one that the merchant deleted must not be shown again."""
+    if record.invoice_id == order.current_invoice_id:
+        return True
+    return record.snapshot is not None and record.snapshot.read_at == order.read_at

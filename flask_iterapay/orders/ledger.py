@@ -116,7 +116,7 @@ class Ledger:
 def _order(record: Record) -> Order:
     try:
         return parse_order(record.body, version=record.version)
-    except (ValueError, TypeError, KeyError, ArithmeticError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise UnreadableRecordError(f"{record.key}: {error}") from error
 
 

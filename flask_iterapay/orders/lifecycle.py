@@ -296,7 +296,9 @@ def change_amount(order: Order, amount: Decimal, now: datetime, policy: Policy) 
 def accept(order: Order, now: datetime, *, actor: str, note: str) -> Order:
     """A person takes the money on a held order as payment. What speaks against it now is known and is not told."""
     with_money = [record for record in order.invoices if has_money(record) or is_refused(record)]
-    paying = next((record for record in with_money if is_payment(record)), with_money[0] if with_money else None)
+    # Where nobody sees money, it is the current invoice's: that one's being called paid later is no second payment.
+    likely = [*with_money, order.current_invoice, *reversed(order.invoices)]
+    paying = next((record for record in with_money if is_payment(record)), next(filter(None, likely), None))
     settlement = settlement_of(paying) if paying else order.settlement
     paid_invoice_id = paying.invoice_id if paying else None
     verdict = Verdict(status=OrderStatus.PAID, settlement=settlement)

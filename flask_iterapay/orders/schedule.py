@@ -9,6 +9,7 @@ __all__ = ["next_check_at", "poll_check_at", "retry_check_at"]
 # (seconds since the order last changed, pause until the next check in seconds)
 _STEPS = ((3600, 60), (6 * 3600, 600))
 _LAST_PAUSE_SECONDS = 2 * 3600
+_LONG_FAILURE_PAUSE_SECONDS = 6 * 3600
 _POLLED = {OrderStatus.PREPARING, OrderStatus.AWAITING_PAYMENT, OrderStatus.CONFIRMING, OrderStatus.ON_HOLD}
 
 
@@ -41,13 +42,14 @@ def poll_check_at(order: Order, policy: Policy) -> datetime | None:
     return at if order.due_check_at is None else min(at, order.due_check_at)
 
 
-def retry_check_at(order: Order, now: datetime, policy: Policy, asked_seconds: float | None = None) -> datetime | None:
+def retry_check_at(order: Order, now: datetime, policy: Policy, asked_seconds: float | None = None) -> datetime:
     """The next check of an order that could not be read: later and later, up to ten minutes.
 
-    However old the order is, since a hint may have been about it; but not for longer than it would be watched.
-    ``asked_seconds`` is the gateway's ``Retry-After``; it is obeyed up to the same ten minutes.
+    However old the order is, and however long it lasts: a key may expire while nobody is there, and a payment come.
+    Only after failing for as long as an order is watched it is a few times a day. ``asked_seconds`` is the gateway's
+    ``Retry-After``; it is obeyed up to the ten minutes.
     """
     failing_for = (now - order.unreachable_since).total_seconds() if order.unreachable_since else 0
     if failing_for >= policy.watch_seconds:
-        return None
+        return now + timedelta(seconds=_LONG_FAILURE_PAUSE_SECONDS)
     return now + timedelta(seconds=min(max(policy.sync_seconds, failing_for, asked_seconds or 0), 600))

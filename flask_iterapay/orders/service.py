@@ -13,11 +13,11 @@ from decimal import Decimal
 from ..errors import (
     GatewayError,
     InvalidOrderError,
+    IteraPayError,
     OrderCancelledError,
     OrderNotFoundError,
     OrderNotOnHoldError,
     RecordExistsError,
-    StoreError,
 )
 from ..money import parse_usd
 from .dispatch import Dispatcher
@@ -209,7 +209,7 @@ class OrderService:
         try:
             is_read = self._read_if_due(order)
             events = self.dispatch(order.order_id)
-        except StoreError as error:
+        except IteraPayError as error:
             logger.warning("order %r could not be finished: %s", order.order_id, error)
             return replace(report, failures=report.failures + 1)
         return replace(report, events=report.events + events, failures=report.failures + (not is_read))

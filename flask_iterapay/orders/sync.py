@@ -17,7 +17,6 @@ from ..errors import (
     OversizedAnswerError,
     RateLimitedError,
     UnauthorizedError,
-    UnusableAnswerError,
 )
 from ..gateway.models import DepositAddress, Invoice, Transaction
 from .gateway import Gateway
@@ -25,6 +24,7 @@ from .ledger import Ledger
 from .lifecycle import pin_address, refuse_invoice, settle
 from .models import Claim, Clock, InvoiceRecord, Order, OrderStatus, Policy, Snapshot
 from .schedule import next_check_at, poll_check_at, retry_check_at
+from .verdict import has_money
 
 __all__ = ["Synchronizer"]
 
@@ -33,6 +33,8 @@ __all__ = ["Synchronizer"]
 _CLAIM_SECONDS = 90
 _READING_SECONDS = 20
 _ROUNDS = 3
+# An invoice that has no address and is not found for so long was never there, or is there no more.
+_LOST_SECONDS = 600
 # What the gateway says to a method that an invoice does not offer (contract C10); the rest of 4xx may pass.
 _NOT_OFFERED = {400, 404, 422}
 
@@ -43,12 +45,14 @@ logger = logging.getLogger("flask_iterapay")
 class _Reading:
     """What one round of calls brought: snapshots, and the quote of an invoice that had no address yet.
 
-    ``is_refused`` tells that the gateway gives no address for the current invoice, or has it no more.
+    ``is_refused`` tells that the gateway gives no address for the current invoice, or has it no more. ``failure`` is
+    why one of the invoices could not be read although it matters; what was read of the others counts all the same.
     """
 
     snapshots: tuple[Snapshot, ...]
     deposit: DepositAddress | None = None
     is_refused: bool = False
+    failure: GatewayError | None = None
 
 
 class Synchronizer:
@@ -101,6 +105,8 @@ class Synchronizer:
                 self._give_up(order_id, token, error)
                 raise
             order, is_applied = self._apply(order, reading, token)
+            if is_applied and reading.failure:
+                raise reading.failure
             if is_applied:
                 return order
             is_hinted = False
@@ -174,37 +180,45 @@ class Synchronizer:
         # Under the claim this is the newest reading, even if the host before us has a clock that runs ahead.
         read_at = max(self._clock(), order.read_at or order.created_at)
         # Invoices first: money that comes in between is then seen, and not taken for an expiry without any.
-        invoices, is_gone = self._get_invoices(order)
+        reading, invoices = self._get_invoices(order)
         # Nobody can have paid an invoice whose address was never given out.
         transactions = self._list_transactions([record.invoice_id for record in order.invoices if record.address])
         snapshots = tuple(_make_snapshot(invoice, transactions, read_at) for invoice in invoices)
-        return self._read_deposit(order, _Reading(snapshots=snapshots, is_refused=is_gone))
+        return self._read_deposit(order, replace(reading, snapshots=snapshots))
 
-    def _get_invoices(self, order: Order) -> tuple[list[Invoice], bool]:
-        """Read the current invoice, and tell whether it is gone; then the superseded, longest unread first."""
-        current, until = order.current_invoice, self._clock() + timedelta(seconds=_READING_SECONDS)
-        invoices, is_gone = [], False
-        if current is not None:
+    def _get_invoices(self, order: Order) -> tuple[_Reading, list[Invoice]]:
+        """Read the current invoice, then the superseded, longest unread first. One that fails hides none of the others.
+
+        Raises:
+            UnauthorizedError, RateLimitedError: the gateway would say the same of every other invoice.
+            ForbiddenError: likewise, if it says so of the current one.
+        """
+        reading, invoices, current = _Reading(snapshots=()), list[Invoice](), order.current_invoice
+        until = self._clock() + timedelta(seconds=_READING_SECONDS)
+        for record in sorted(order.invoices, key=lambda record: (record is not current, _last_read_at(record))):
+            if record is not current and self._clock() >= until:
+                break
             try:
-                invoices.append(self._gateway.get_invoice(current.invoice_id))
-            except NotFoundError:
-                if not _is_over(order, current, self._clock()):
+                invoices.append(self._gateway.get_invoice(record.invoice_id))
+            except (UnauthorizedError, RateLimitedError):
+                raise
+            except GatewayError as error:
+                if record is current and isinstance(error, ForbiddenError):
                     raise
-                is_gone = True
-        for record in sorted(order.invoices, key=_last_read_at):
-            if record is not current and self._clock() < until:
-                invoices += self._get_superseded(order, record)
-        return invoices, is_gone
+                logger.warning("order %r: invoice %s cannot be read: %s", order.order_id, record.invoice_id, error)
+                if record is current:
+                    reading = self._miss_current(order, record, error)
+        return reading, invoices
 
-    def _get_superseded(self, order: Order, record: InvoiceRecord) -> list[Invoice]:
-        try:
-            return [self._gateway.get_invoice(record.invoice_id)]
-        except UnauthorizedError:
-            raise
-        except (GatewayRefusedError, UnusableAnswerError) as error:
-            # One that the merchant deleted, say, must not keep the others from being read.
-            logger.warning("order %r: a superseded invoice cannot be read: %s", order.order_id, error)
-            return []
+    def _miss_current(self, order: Order, record: InvoiceRecord, error: GatewayError) -> _Reading:
+        """What it means that the current invoice cannot be read; deleted is deleted, and anything else is trouble."""
+        if not isinstance(error, NotFoundError):
+            return _Reading(snapshots=(), failure=error)
+        if order.status is OrderStatus.PAID:
+            return _Reading(snapshots=())
+        if _is_over(record, self._clock()):
+            return _Reading(snapshots=(), is_refused=True)
+        return _Reading(snapshots=(), failure=error)
 
     def _list_transactions(self, invoice_ids: list[str]) -> tuple[Transaction, ...] | None:
         if not invoice_ids:
@@ -219,7 +233,7 @@ class Synchronizer:
     def _read_deposit(self, order: Order, reading: _Reading) -> _Reading:
         """T2: ask for the address of a new invoice, after its id was saved and the invoice was seen to be ours."""
         record = order.current_invoice
-        if record is None or record.address:
+        if record is None or record.address or reading.failure or reading.is_refused:
             return reading
         settled = settle(order, reading.snapshots, self._clock(), self._policy)
         if settled.status is not OrderStatus.PREPARING:
@@ -243,8 +257,7 @@ class Synchronizer:
             if invoice_id and reading.is_refused:
                 settled = refuse_invoice(settled, invoice_id, now, self._policy)
             settled = settle(settled, reading.snapshots, now, self._policy)
-            settled = replace(settled, claim=None, unreachable_since=None)
-            settled = replace(settled, next_check_at=next_check_at(settled, now, self._policy))
+            settled = self._finish(settled, reading.failure, now)
             if saved := self._ledger.save(settled):
                 return saved, True
             order = self._ledger.get(order.order_id)
@@ -252,16 +265,20 @@ class Synchronizer:
                 return order, False
 
     def _give_up(self, order_id: str, token: str, error: GatewayError) -> None:
-        pause_seconds = error.retry_after_seconds if isinstance(error, RateLimitedError) else None
-
         def compute(order: Order) -> Order:
-            if order.claim is None or order.claim.token != token:
-                return order
-            now = self._clock()
-            failed = replace(order, claim=None, unreachable_since=order.unreachable_since or now)
-            return replace(failed, next_check_at=retry_check_at(failed, now, self._policy, pause_seconds))
+            is_ours = order.claim is not None and order.claim.token == token
+            return self._finish(order, error, self._clock()) if is_ours else order
 
         self._ledger.change(order_id, compute)
+
+    def _finish(self, order: Order, failure: GatewayError | None, now: datetime) -> Order:
+        """Give the claim back, note whether the gateway could be read, and say when to read it next."""
+        if failure is None:
+            order = replace(order, claim=None, unreachable_since=None)
+            return replace(order, next_check_at=next_check_at(order, now, self._policy))
+        asked_seconds = failure.retry_after_seconds if isinstance(failure, RateLimitedError) else None
+        order = replace(order, claim=None, unreachable_since=order.unreachable_since or now)
+        return replace(order, next_check_at=retry_check_at(order, now, self._policy, asked_seconds))
 
 
 def _has_come(at: datetime | None, now: datetime) -> bool:
@@ -272,12 +289,13 @@ def _last_read_at(record: InvoiceRecord) -> datetime:
     return record.snapshot.read_at if record.snapshot else record.created_at
 
 
-def _is_over(order: Order, record: InvoiceRecord, now: datetime) -> bool:
+def _is_over(record: InvoiceRecord, now: datetime) -> bool:
     """Whether nobody is asked to pay this invoice any more, so that its being gone at the gateway is its end.
 
     Before that it may be a gateway that does not find what it made a moment ago.
     """
-    return record.expires_at is not None and record.expires_at <= now and not order.is_locked
+    over_at = record.expires_at or record.created_at + timedelta(seconds=_LOST_SECONDS)
+    return over_at <= now and not has_money(record)
 
 
 def _make_snapshot(invoice: Invoice, transactions: tuple[Transaction, ...] | None, read_at: datetime) -> Snapshot:

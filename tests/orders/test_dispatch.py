@@ -306,3 +306,21 @@ class TestRetry:
         shop.dispatch()
         before = shop.ledger.get("1042")
         assert shop.dispatcher.retry("1042", actor="ana") == before
+
+
+def test_a_late_worker_does_not_end_a_lease():
+    """A third worker must not begin beside the second."""
+    shop = Shop()
+    leases: list[OrderEvent] = []
+
+    def work(event: OrderEvent) -> None:
+        if event.attempts == 1:
+            shop.clock.advance(601)
+            leased = shop.dispatcher._lease("1042")
+            assert leased is not None
+            leases.append(leased)
+        raise RuntimeError("too late")
+
+    shop.handlers.append(Handler(name="slow", call=work))
+    shop.dispatch()
+    assert shop.event == leases[0]

@@ -31,7 +31,7 @@ def test_a_new_order_has_little_to_tell(world: World):
         "What the shop was told:",
         "  nothing",
         "What comes next:",
-        "  the gateway is not read any more, unless a webhook or a person asks for it",
+        "  there is nothing to read at the gateway yet",
     ]
 
 
@@ -45,9 +45,9 @@ def test_a_held_order_is_told_step_by_step(world: World):
     assert text.startswith("Order 1042 over 25.00 USD is on_hold (aml_failed), exact.\nThat means: the money failed")
     assert "  2026-01-15 10:31:00 UTC  on_hold: invoice " in text
     assert f"  invoice {order.current_invoice_id} (current), 25.00 USD by USDT-TRC20\n" in text
-    assert "    alone it would make the order on_hold (aml_failed)\n" in text
+    assert "    by itself it means: on_hold (aml_failed)\n" in text
     assert "    read 2026-01-15 10:31:00 UTC: state paid, AML failed\n" in text
-    assert "order.on_hold:1042:1 (aml_failed): open, 0 attempts, next 2026-01-15 10:31:00 UTC" in text
+    assert "order.on_hold:1042:1 (aml_failed): open, attempts: 0, next 2026-01-15 10:31:00 UTC" in text
     assert "  the gateway is read again from 2026-01-15 10:32:00 UTC on\n" in text
     assert text.endswith("  a person may decide: flask iterapay resolve 1042 --accept (or --cancel) --note ...")
 
@@ -78,7 +78,7 @@ def test_trouble_is_told(world: World):
     assert "its transactions could not be listed, so the invoice alone decides" in text
     assert "done by recorder" in text
     assert "  the gateway could not be read since 2026-01-15 13:30:00 UTC; it is tried again\n" in text
-    assert "  handlers failed for good: flask iterapay retry 1042" in text
+    assert "  handlers failed for good: flask iterapay retry 1042 --note ..." in text
 
 
 @pytest.mark.parametrize("reason", list(HoldReason))

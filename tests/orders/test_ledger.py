@@ -169,7 +169,8 @@ class TestSaving:
         """Damaged records and another ledger's at the head of the queue are passed by."""
         for number in range(8):
             ledger.add(make_order(make_record(f"inv-{number}"), order_id=f"damaged-{number}", next_check_at=at(0)))
-            store.save(replace(store.get(f"order:damaged-{number}"), version=2, body="{"), expected_version=1)
+            body = ["{", '{"schema":1,"order":{"invoices":[null]}}', "[" * 5000][number % 3]
+            store.save(replace(store.get(f"order:damaged-{number}"), version=2, body=body), expected_version=1)
             others = Ledger(store=store, prefix="sandbox-order:")
             others.add(make_order(make_record(f"sandbox-{number}"), order_id=str(number), next_check_at=at(1)))
         for number in range(3):

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from builders import QUOTE_SECONDS, USDT, at, live, make_order, make_record, make_snapshot, make_transaction
 
+from flask_iterapay.errors import OrderCancelledError, OrderError, OrderLockedError, OrderPaidError
 from flask_iterapay.gateway.models import DepositAddress
 from flask_iterapay.orders.lifecycle import (
     abandon_intent,
@@ -17,10 +18,21 @@ from flask_iterapay.orders.lifecycle import (
     record_intent,
     record_invoice,
     refuse_invoice,
+    require_open,
     reuse_invoice,
     settle,
 )
-from flask_iterapay.orders.models import Anomaly, HoldReason, Intent, Order, OrderStatus, Policy, Settlement
+from flask_iterapay.orders.models import (
+    Anomaly,
+    HistoryEntry,
+    HoldReason,
+    Intent,
+    InvoiceRecord,
+    Order,
+    OrderStatus,
+    Policy,
+    Settlement,
+)
 
 POLICY = Policy()
 PAID = make_snapshot("paid", "settled", aml=True)
@@ -46,9 +58,15 @@ class TestMakingAnInvoice:
         order = record_intent(make_order(make_record()), INTENT, at(100))
         assert (order.status, order.current_invoice_id) == (OrderStatus.PREPARING, None)
         assert order.intent == replace(INTENT, superseded_invoice_id="inv-1")
+        assert order.history[-1] == HistoryEntry(
+            at=at(100), status=OrderStatus.PREPARING, reason="chose a method", actor="customer"
+        )
         order = record_invoice(order, "inv-2", at(101))
         assert (order.status, order.current_invoice_id, order.intent) == (OrderStatus.PREPARING, "inv-2", None)
-        assert (order.next_check_at, order.invoices[1].address, len(order.invoices)) == (at(101), None, 2)
+        assert order.next_check_at == at(101)
+        assert order.invoices[1:] == (
+            InvoiceRecord(invoice_id="inv-2", amount=INTENT.amount, method=INTENT.method, created_at=at(101)),
+        )
 
     def test_an_invoice_without_an_intent_is_a_programming_error(self):
         """Nobody records what nobody asked for."""
@@ -77,6 +95,23 @@ class TestMakingAnInvoice:
         order = record_intent(make_order(make_record()), INTENT, at(100))
         assert live(order, make_snapshot("pending", "pending")).status is OrderStatus.CONFIRMING
         assert live(order, PAID).status is OrderStatus.PAID
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda order, now, policy: abandon_intent(record_intent(order, INTENT, at(200)), now, policy),
+            lambda order, now, policy: refuse_invoice(order, "inv-2", now, policy),
+            lambda order, now, policy: reuse_invoice(order, "inv-1", now, policy),
+            lambda order, now, policy: change_amount(order, order.amount, now, policy),
+        ],
+        ids=["abandon", "refuse", "reuse", "change"],
+    )
+    def test_a_change_settles_the_order_by_the_time_and_the_merchants_choice(self, change):
+        """Money on a watched invoice that waits for its AML is judged again with every change."""
+        order = live(make_two(), make_snapshot("paid"))
+        assert change(order, at(300), POLICY).status is OrderStatus.CONFIRMING
+        assert change(order, at(1920), POLICY).hold_reason is HoldReason.AML_UNKNOWN
+        assert change(order, at(300), Policy(is_aml_required=False)).status is OrderStatus.PAID
 
     def test_going_back_to_a_live_invoice_makes_it_current(self):
         """The customer changed the method and changed back."""
@@ -118,6 +153,7 @@ class TestMakingAnInvoice:
         swapped = DepositAddress(address="TSWAPPED", pay_amount="1", expires_at=at(2000))
         order = pin_address(before, "inv-1", swapped, at(1000))
         assert (order.invoices, order.anomalies) == (before.invoices, (Anomaly.ADDRESS_CHANGED,))
+        assert (order.events[-1].occurred_at, order.events[-1].next_attempt_at) == (at(1000), at(1000))
         assert pin_address(order, "inv-1", swapped, at(1001)) is order
 
 
@@ -129,7 +165,42 @@ class TestPeople:
         assert (order.status, order.paid_invoice_id) == (OrderStatus.PAID, "inv-1")
         assert (order.settlement, order.hold_reason) == (Settlement.UNDERPAID, None)
         assert names(order) == ["on_hold", "released", "paid"]
-        assert (order.history[-1].actor, order.history[-1].note) == ("ann", "spoke to the customer")
+        assert order.history[-1] == HistoryEntry(
+            at=at(500),
+            status=OrderStatus.PAID,
+            reason="accepted by a person",
+            actor="ann",
+            note="spoke to the customer",
+        )
+
+    def test_money_that_is_on_its_way_may_be_accepted(self):
+        """Without a confirmed transfer anywhere, the invoice that has money pays."""
+        held = live(make_two(), make_snapshot("expired", "pending", read=1000))
+        order = decide(accept, held, 1100)
+        assert (held.hold_reason, order.paid_invoice_id) == (HoldReason.EXPIRED_WITH_MONEY, "inv-1")
+
+    def test_an_order_may_be_accepted_whose_money_nobody_can_see(self):
+        """A state that we do not know held it; when its one invoice is called paid later, that is no second payment."""
+        reads = [make_snapshot("half_past_nine", read=read) for read in (100, 1900)]
+        order = decide(accept, live(make_order(make_record()), *reads), 2000)
+        assert (order.status, order.paid_invoice_id, order.settlement) == (OrderStatus.PAID, "inv-1", Settlement.UNPAID)
+        assert live(order, make_snapshot("paid", "settled", aml=True, read=3000)).anomalies == ()
+
+    def test_who_cancelled_why_and_when_is_remembered(self):
+        """How the money matched stays too; a shop need not give a note."""
+        held = live(make_order(make_record()), make_snapshot("underpaid", "confirmed"))
+        order = decide(cancel, held)
+        assert (order.settlement, order.history[-1]) == (
+            Settlement.UNDERPAID,
+            HistoryEntry(
+                at=at(500),
+                status=OrderStatus.CANCELLED,
+                reason="cancelled",
+                actor="ann",
+                note="spoke to the customer",
+            ),
+        )
+        assert cancel(held, at(500), actor="shop").history[-1].note == ""
 
     def test_what_a_person_accepted_is_no_second_payment(self):
         """The same money does not contradict itself when the gateway comes round."""
@@ -175,6 +246,10 @@ class TestPeople:
         """It never pays the order by itself."""
         held = live(decide(cancel, make_order(make_record())), snapshot)
         assert (held.status, held.hold_reason) == (OrderStatus.ON_HOLD, HoldReason.CANCELLED_WITH_MONEY)
+        entry = held.history[-1]
+        assert (entry.at, entry.actor) == (at(600), "gateway")
+        assert entry.reason.startswith(f"invoice inv-1: {snapshot.invoice.spelling};")
+        assert held.settlement == (Settlement.EXACT if snapshot.invoice.spelling == "paid" else Settlement.UNPAID)
         assert live(held, replace(PAID, read_at=at(700))).events == held.events
         assert decide(accept, held, 800).status is OrderStatus.PAID
 
@@ -221,3 +296,28 @@ class TestPeople:
         held = live(make_order(make_record()), make_snapshot("underpaid", "confirmed"))
         for verb in (accept, cancel):
             assert decide(verb, decide(verb, held), 501) == decide(verb, held)
+
+
+class TestRequireOpen:
+    @pytest.mark.parametrize(
+        ("status", "error", "reason"),
+        [
+            (OrderStatus.PAID, OrderPaidError, "it is paid"),
+            (OrderStatus.CANCELLED, OrderCancelledError, "it was cancelled"),
+            (OrderStatus.CONFIRMING, OrderLockedError, "money was seen for it"),
+            (OrderStatus.ON_HOLD, OrderLockedError, "money was seen for it"),
+        ],
+        ids=str,
+    )
+    def test_what_money_was_seen_for_is_refused_by_its_own_error(self, status, error, reason):
+        """A shop tells its customer which of them it is; the error names the order."""
+        with pytest.raises(OrderError) as caught:
+            require_open(make_order(make_record(), status=status))
+        assert (type(caught.value), caught.value.order_id, caught.value.reason) == (error, "1042", reason)
+
+    @pytest.mark.parametrize(
+        "status", [OrderStatus.NEW, OrderStatus.PREPARING, OrderStatus.AWAITING_PAYMENT, OrderStatus.EXPIRED]
+    )
+    def test_before_money_was_seen_everything_may_be_done(self, status):
+        """An invoice that failed dust arrived on is as open as any."""
+        require_open(make_order(make_record(snapshot=make_snapshot("pending", "failed")), status=status))

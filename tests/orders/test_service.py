@@ -360,6 +360,15 @@ class TestChooseMethod:
         assert world.wire.count(READ) > 0
         assert len(world.wire.requests) > before
 
+    def test_an_invoice_that_was_deleted_is_not_shown_again(self, world: World):
+        """Money sent to its address would belong to nothing that can be read."""
+        first = world.choose(method_id="1")
+        world.choose(method_id="2")
+        world.wire.fail(f"{READ}{first.current_invoice_id}", status=404)
+        world.clock.advance(61)
+        again = world.service.choose_method("1042", "1")
+        assert again.current_invoice_id not in (None, first.current_invoice_id)
+
     def test_the_gateway_is_read_before_the_method_changes(self, world: World):
         """A payment that nobody told us of yet keeps the customer from paying twice."""
         world.act("pay_pending", world.choose())
@@ -451,6 +460,19 @@ class TestRenew:
         world.act("pay_exact", world.choose())
         world.clock.advance(16 * 60)
         assert world.service.renew("1042").status is OrderStatus.PAID
+
+
+class TestRenewInTrouble:
+    def test_no_new_price_while_nobody_knows_whether_it_was_paid(self, world: World):
+        """A customer who paid after all must not be asked to pay again."""
+        order = world.choose()
+        world.clock.advance(31 * 60)
+        assert world.service.poll("1042").status is OrderStatus.EXPIRED
+        world.clock.advance(61)
+        world.act("pay_exact", order)
+        world.wire.fail(READ, status=429)
+        assert world.service.renew("1042").status is OrderStatus.EXPIRED
+        assert world.wire.count("/address") == 1
 
 
 class TestCancelAndResolve:

@@ -329,3 +329,52 @@ class TestTrouble:
             world.clock.advance(61)
         lines = [line.removeprefix(READ) for line in world.wire.requests if line.startswith(READ)]
         assert lines[-4:] == [current, first, current, second]
+
+    @pytest.mark.parametrize("status", [404, 500])
+    @pytest.mark.parametrize("broken", ["current", "superseded"])
+    def test_an_invoice_that_cannot_be_read_hides_no_payment_on_another(self, world: World, broken, status):
+        """Whichever of the two is broken, and while it stays so, money on the other pays the order."""
+        first, second = world.choose(method_id="1"), world.choose(method_id="2")
+        paid, unread = (first, second) if broken == "current" else (second, first)
+        world.act("pay_pending", paid)
+        world.service.sync("1042")
+        world.wire.fail(f"{READ}{unread.current_invoice_id}", status=status)
+        world.act("confirm", paid)
+        world.act("settle", paid)
+        world.clock.advance(61)
+        world.service.reconcile()
+        order = world.service.get("1042")
+        assert order.status is OrderStatus.PAID
+        assert [event.key for event in world.handled][-1] == "order.paid:1042"
+
+    def test_a_paid_order_whose_invoice_was_deleted_is_no_trouble(self, world: World):
+        """The merchant tidied up, and no command fails for a week because of it."""
+        order = world.choose()
+        world.act("pay_exact", order)
+        world.service.sync("1042")
+        world.wire.fail(f"{READ}{order.current_invoice_id}", status=404)
+        world.clock.advance(3 * 3600)
+        assert world.service.reconcile().failures == 0
+
+    def test_an_invoice_that_was_lost_before_it_had_an_address_frees_the_customer(self, world: World):
+        """It is not found for long, so it is not a gateway that is slow to find what it made."""
+        world.place()
+        world.wire.fail(READ, status=404)
+        world.service.choose_method("1042", "1")
+        world.clock.advance(300)
+        assert world.service.poll("1042").status is OrderStatus.PREPARING
+        world.clock.advance(301)
+        assert world.service.poll("1042").status is OrderStatus.NEW
+
+    def test_a_key_that_was_expired_for_longer_than_the_watch_loses_no_payment(self, world: World):
+        """Nobody was there to renew it; afterwards the order resumes by itself."""
+        order = world.choose()
+        world.act("pay_exact", order)
+        world.wire.fail("GET", status=401, times=9999)
+        for _ in range(200):
+            world.clock.advance(3600)
+            world.service.reconcile()
+        world.wire.mend()
+        world.clock.advance(6 * 3600)
+        world.service.reconcile()
+        assert world.service.get("1042").status is OrderStatus.PAID
