@@ -104,6 +104,7 @@ def test_what_is_not_a_plain_decimal_is_refused(parse, value):
         (0, "0"),
         (10**30 - 1, "9" * 30),
         (Decimal("1E-8"), "0.00000001"),
+        (Decimal("1E-30"), "0." + "0" * 29 + "1"),
         (Decimal("1E+2"), "100"),
         (Decimal("1.50"), "1.50"),
     ],
@@ -151,6 +152,34 @@ def test_the_error_repeats_little_of_the_value(value):
     with pytest.raises(AmountError) as caught:
         parse_decimal(value)
     assert len(str(caught.value)) < 120
+    assert str(caught.value).count(str(value)[0]) == 40
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("1e3", "'1e3' is not a plain"),
+        (Decimal("-1.5"), "-1.5 is not a plain"),
+        (Decimal("NaN"), "NaN is not a plain"),
+        (Decimal("1E+31"), "1E+31 is not a plain"),
+        (-1, "the number is negative"),
+        (10**30, "the number is negative or has more than 30 digits"),
+        (1.5, "float is not an exact amount; use Decimal, str or int"),
+    ],
+    ids=["text", "negative", "not a number", "far too long", "negative int", "long int", "float"],
+)
+def test_the_error_says_what_was_wrong_with_the_value_as_it_was_given(value, message):
+    """Whoever hands over a float, a sign or an exponent reads which of them it was."""
+    with pytest.raises(AmountError) as caught:
+        parse_decimal(value)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("value", ["0.00", "1.005", "1000000000.01"])
+def test_the_error_names_the_refused_amount(value):
+    """Whoever places an order reads which of many amounts it was."""
+    with pytest.raises(AmountError, match=value):
+        parse_usd(value)
 
 
 def test_an_amount_does_not_depend_on_the_decimal_context():

@@ -60,6 +60,24 @@ def test_hostile_bytes_are_a_signature_error(header):
         verify(BODY, header, [SECRET])
 
 
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (None, "the signature header is missing or empty"),
+        ("", "the signature header is missing or empty"),
+        ("0" * 129, "the signature header is too long"),
+        ("0" * 128, "the signature header is malformed"),
+        (sign(BODY, "of somebody else"), "the signature was made with none of our secrets"),
+    ],
+    ids=["absent", "empty", "129 characters", "128 characters", "foreign"],
+)
+def test_the_reason_tells_what_to_mend(header, reason):
+    """A proxy that drops the header, another way of writing it and a wrong secret are told apart in the shop's log."""
+    with pytest.raises(SignatureError) as caught:
+        verify(BODY, header, [SECRET])
+    assert str(caught.value) == reason
+
+
 def test_the_error_quotes_nothing_of_the_header():
     """What a stranger put into the header does not reach a log."""
     with pytest.raises(SignatureError) as caught:

@@ -174,6 +174,6 @@ def _codes(error: DBAPIError) -> set[object]:
 def _explain(error: SQLAlchemyError) -> StoreUnavailableError:
     if isinstance(error, DBAPIError) and _is_table_missing(error):
         return StoreUnavailableError("the tables are missing: run `flask iterapay init-db`")
-    code = next((str(code) for code in _codes(error) if code), "") if isinstance(error, DBAPIError) else ""
-    kind = " ".join(filter(None, (type(error).__name__, code)))
+    codes = sorted(map(str, filter(None, _codes(error)))) if isinstance(error, DBAPIError) else []
+    kind = " ".join([type(error).__name__, *codes])
     return StoreUnavailableError(f"the database did not do what was asked ({kind}): is it there, and the URL right?")
