@@ -7,13 +7,17 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 ROOT = Path(__file__).parents[2]
 _DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MariaDB"}
@@ -24,15 +28,29 @@ def name_database(url: str) -> str:
     return _DATABASES[sqlalchemy.make_url(url).get_backend_name()]
 
 
+_ANSWER = "iterapay.tests.answer"
+
+
 class _Quiet(WSGIRequestHandler):
     def log(self, type: str, message: str, *args: object) -> None:
         """Say nothing: the tests look at pages, not at access logs."""
+
+    def connection_dropped(self, error: BaseException, environ: "WSGIEnvironment | None" = None) -> None:
+        """Close the answer whose reader went away, which Werkzeug forgets if reading the rest of the request fails."""
+        answer = (environ or {}).get(_ANSWER)
+        if hasattr(answer, "close"):
+            answer.close()
 
 
 @contextmanager
 def serving(app: Flask, *, ssl_context: ssl.SSLContext | None = None) -> Iterator[str]:
     """Serve an app from a thread of this process; yields its base URL."""
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet, ssl_context=ssl_context)
+
+    def remember(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        answer = environ[_ANSWER] = app(environ, start_response)
+        return answer
+
+    server = make_server("127.0.0.1", 0, remember, threaded=True, request_handler=_Quiet, ssl_context=ssl_context)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
