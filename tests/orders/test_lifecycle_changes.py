@@ -186,6 +186,15 @@ class TestPeople:
         assert (order.status, order.paid_invoice_id, order.settlement) == (OrderStatus.PAID, "inv-1", Settlement.UNPAID)
         assert live(order, make_snapshot("paid", "settled", aml=True, read=3000)).anomalies == ()
 
+    def test_an_order_may_be_accepted_that_has_no_invoice(self):
+        """Nothing is said about an invoice then, and the settlement stays as it was."""
+        held = make_order(
+            status=OrderStatus.ON_HOLD, hold_reason=HoldReason.UNKNOWN_STATE, settlement=Settlement.UNDERPAID
+        )
+        order = decide(accept, held)
+        assert (order.status, order.paid_invoice_id) == (OrderStatus.PAID, None)
+        assert order.settlement is Settlement.UNDERPAID
+
     def test_who_cancelled_why_and_when_is_remembered(self):
         """How the money matched stays too; a shop need not give a note."""
         held = live(make_order(make_record()), make_snapshot("underpaid", "confirmed"))

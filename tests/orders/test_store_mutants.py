@@ -156,16 +156,9 @@ def test_a_child_drops_what_it_inherits_without_closing_it(path):
     store = SQLAlchemyStore(f"sqlite:///{path}")
     store.add(FIRST)
     inherited, closed = weakref.ref(store._engine.pool), []
-
-    def listen(dbapi_connection, connection_record):
-        closed.append(dbapi_connection)
-
-    event.listen(Pool, "close", listen)
-    try:
-        transactions._begin_anew_in_child()
-        gc.collect()
-        assert (store.get("order:1"), closed) == (FIRST, [])
-    finally:
-        event.remove(Pool, "close", listen)
+    event.listen(store._engine.pool, "close", lambda dbapi_connection, record: closed.append(dbapi_connection))
+    transactions._begin_anew_in_child()
+    gc.collect()
+    assert (store.get("order:1"), closed) == (FIRST, [])
     assert inherited() is not None
     assert store._engine.pool is not inherited()
