@@ -10,11 +10,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from types import MappingProxyType
 from typing import Literal, NoReturn, TypeVar
 
 from .errors import ConfigurationError
 
 __all__ = [
+    "LANGUAGES",
     "SANDBOX_API_KEY",
     "SANDBOX_BASE_URL",
     "SANDBOX_MERCHANT_ID",
@@ -28,6 +30,9 @@ Auth = Literal["api_key", "bearer"]
 Aml = Literal["require", "unless_failed"]
 Value = TypeVar("Value")
 Word = TypeVar("Word", bound=str)
+
+LANGUAGES = ("en", "de", "es", "fr", "pt", "ru", "tr", "ar", "zh", "ja")
+"""The languages that the pages exist in; the first is what they are written in."""
 
 SANDBOX_API_KEY = "sandbox-api-key"
 SANDBOX_BASE_URL = "https://sandbox.invalid"
@@ -53,6 +58,8 @@ _MEANINGS = {
 }
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _HOST = r"(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?P<port>:[0-9]{1,5})?"
+# Right after the scheme, so that a wallet takes no other address for the one to pay, such as a token's contract.
+_QR_URI = r"[A-Za-z][A-Za-z0-9+.-]*:(?://[a-z]+/)?\{address\}[!-z~]*(?:\{pay_amount\}[!-z~]*)?"
 _URL = re.compile(rf"(?P<scheme>https?)://{_HOST}(?P<path>/[!-~]*)?")
 
 
@@ -64,7 +71,10 @@ class Settings:
     on offer, ``None`` for all. ``return_origins`` are origins (``https://shop.example``) that return URLs may have
     besides the shop's own. In development and in the sandbox ``public_url`` and ``database_url`` may be ``None``, and
     ``database_url`` also where a store was handed in. ``api_key`` and ``merchant_id`` may be empty where a client was.
-    ``reconcile_seconds`` is how often a thread of each process reconciles, ``None`` for never.
+    ``reconcile_seconds`` is how often a thread of each process reconciles, ``None`` for never. ``languages`` are those
+    that pages may be shown in, the first for whoever wants none of them. ``return_seconds`` is how long a page that
+    turned to paid waits before it goes back to the shop, ``None`` for ever. ``qr_uris`` are by payment method's id
+    what its QR code holds instead of the bare address, with ``{address}`` and ``{pay_amount}`` to be filled in.
     """
 
     api_key: str = field(repr=False)
@@ -85,6 +95,9 @@ class Settings:
     methods: tuple[str, ...] | None
     return_origins: tuple[str, ...]
     reconcile_seconds: int | None
+    languages: tuple[str, ...]
+    return_seconds: int | None
+    qr_uris: Mapping[str, str]
 
     @classmethod
     def from_config(
@@ -129,6 +142,9 @@ class Settings:
             methods=read("METHODS", _methods, None),
             return_origins=read("RETURN_ORIGINS", _origins(allows_http=is_relaxed), ()),
             reconcile_seconds=read("RECONCILE_SECONDS", _seconds(1, 3600), None),
+            languages=read("LANGUAGES", _languages, LANGUAGES),
+            return_seconds=read("RETURN_SECONDS", _seconds(5, 60), None),
+            qr_uris=read("QR_URIS", _qr_uris, _qr_uris({})),
         )
         reader.close()
         return settings
@@ -257,6 +273,11 @@ def _text_like(pattern: str, problem: str) -> Callable[[object], str]:
 
 
 _token = _text_like("[!-~]+", "must be ASCII without blanks")
+_qr_uri = _text_like(
+    _QR_URI,
+    "must hold URIs: a scheme and a colon, {address} right after it (or after //, a word and /), "
+    "and then ASCII without blanks, with {pay_amount} in it once or not at all",
+)
 _merchant_id = _text_like("[A-Za-z0-9_-]{1,64}", "must be letters, digits, - and _, as the dashboard shows it")
 _link = _text_like(rf"{_URL.pattern}|mailto:[!-~]+@[!-~]+", "must be an absolute http, https or mailto URL")
 
@@ -299,10 +320,28 @@ def _secret(value: object) -> str:
 
 
 def _methods(value: object) -> tuple[str, ...]:
-    items = [str(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in _words(value)]
+    items = _words(value)
     if not items:
         raise _Problem("is empty, so that there would be no way to pay; leave it unset to offer every method")
-    return tuple(dict.fromkeys(_text(item) for item in items))
+    return tuple(dict.fromkeys(_method_id(item) for item in items))
+
+
+def _method_id(value: object) -> str:
+    return _text(str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
+
+
+def _languages(value: object) -> tuple[str, ...]:
+    languages = tuple(dict.fromkeys(_text(word) for word in _words(value)))
+    if not languages or not set(languages) <= set(LANGUAGES):
+        raise _Problem(f"must be one or more of {', '.join(LANGUAGES)}")
+    return languages
+
+
+def _qr_uris(value: object) -> Mapping[str, str]:
+    uris = _decode(value, "{", "object")
+    if not isinstance(uris, Mapping):
+        raise _Problem("must be a mapping or a JSON object, from payment methods' ids to URIs")
+    return MappingProxyType({_method_id(key): _qr_uri(uri) for key, uri in uris.items()})
 
 
 def _origins(*, allows_http: bool) -> Callable[[object], tuple[str, ...]]:
@@ -352,9 +391,15 @@ def _words(value: object) -> list[object]:
 
 def _list(value: object) -> list[object]:
     """Read a list or a JSON list; anything else is a list of itself."""
-    if isinstance(value, str) and value.startswith("["):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise _Problem("begins like a JSON list but is none") from None
+    value = _decode(value, "[", "list")
     return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _decode(value: object, opening: str, name: str) -> object:
+    """Read JSON if the value is text that begins like it; anything else is left as it is."""
+    if not isinstance(value, str) or not value.startswith(opening):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise _Problem(f"begins like a JSON {name} but is none") from None

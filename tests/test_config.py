@@ -10,6 +10,7 @@ import pytest
 from flask import Flask
 
 from flask_iterapay.config import (
+    LANGUAGES,
     SANDBOX_API_KEY,
     SANDBOX_BASE_URL,
     SANDBOX_MERCHANT_ID,
@@ -70,6 +71,9 @@ def test_a_complete_configuration_has_defaults_for_the_rest():
         methods=None,
         return_origins=(),
         reconcile_seconds=None,
+        languages=LANGUAGES,
+        return_seconds=None,
+        qr_uris={},
     )
 
 
@@ -345,6 +349,70 @@ def test_return_origins_are_exact(value):
     assert problems({**COMPLETE, "RETURN_ORIGINS": value}).keys() == {"RETURN_ORIGINS"}
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({}, {}),
+        ({4: "bitcoin:{address}"}, {"4": "bitcoin:{address}"}),
+        ({"4": "BITCOIN:{address}?amount={pay_amount}"}, {"4": "BITCOIN:{address}?amount={pay_amount}"}),
+        ('{"5": "ethereum:{address}@1?value={pay_amount}e18"}', {"5": "ethereum:{address}@1?value={pay_amount}e18"}),
+        ({"usdt-ton": "ton://transfer/{address}?x=1#y"}, {"usdt-ton": "ton://transfer/{address}?x=1#y"}),
+    ],
+)
+def test_qr_uris_belong_to_payment_methods(value, expected):
+    """A mapping or a JSON object, from ids to URIs with the address right after the scheme."""
+    assert read({**COMPLETE, "QR_URIS": value}).qr_uris == expected
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        1,
+        None,
+        ["bitcoin:{address}"],
+        "{address}",
+        "bitcoin{address}",
+        ":{address}",
+        "1:{address}",
+        "bitcoin:",
+        "bitcoin:{address}{address}",
+        "bitcoin:{address}?amount={pay_amount}{pay_amount}",
+        "bitcoin:{pay_amount}{address}",
+        "bitcoin:{ADDRESS}",
+        "bitcoin:{address}?amount={amount}",
+        "bitcoin:{address}?label={",
+        "bitcoin:{address}?label=}",
+        "bitcoin:{address!r}",
+        "bitcoin:{address.__class__}",
+        "bitcoin: {address}",
+        "bitcoin:{address}\n",
+        "bitcoin:{address}?label=café",
+        "ethereum:0xdAC17F958D2ee523a2206206994597C13D831ec7/transfer?address={address}",
+        "ton://{address}",
+        "bitcoin:%s",
+    ],
+    ids=ascii,
+)
+def test_a_qr_uri_that_could_send_money_elsewhere_is_refused(uri):
+    """Another address before ours, another field, and whatever a wallet would stumble over stop the start."""
+    found = problems({**COMPLETE, "QR_URIS": {"1": "tron:{address}", "4": uri}})
+    assert found.keys() == {"QR_URIS"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", "bitcoin:{address}", '{"4": ', '{"4": 4}', "[]", [], True, 4, '{"a":' * 100_000),
+        *({key: "bitcoin:{address}"} for key in ("", " 4", None, True, 1.5, ("4",))),
+    ],
+    ids=lambda value: ascii(value)[:30],
+)
+def test_qr_uris_are_nothing_but_a_mapping(value):
+    """What has no ids, or none that a method could have, is refused."""
+    assert problems({**COMPLETE, "QR_URIS": value}).keys() == {"QR_URIS"}
+
+
 @pytest.mark.parametrize(("name", "value"), [("AML", "unless_failed"), ("AUTH", "bearer")])
 def test_a_choice_is_one_of_its_words(name, value):
     """Each word is taken, and any other is refused with the list of them."""
@@ -465,7 +533,9 @@ def test_secrets_are_not_shown():
     assert "https://shop.example" in repr(settings)
 
 
-@pytest.mark.parametrize("name", ["API_KEY", "MERCHANT_ID", "WEBHOOK_SECRETS", "DATABASE_URL", "BASE_URL", "METHODS"])
+@pytest.mark.parametrize(
+    "name", ["API_KEY", "MERCHANT_ID", "WEBHOOK_SECRETS", "DATABASE_URL", "BASE_URL", "METHODS", "QR_URIS"]
+)
 def test_no_value_is_repeated_in_a_message(name):
     """A secret in the wrong place or the wrong form is not in what goes to the log."""
     for value in ("canary value,", ["canary value,", 1.5], {"canary": 1}, "[canary", f" {SECRET}"):

@@ -48,6 +48,8 @@ FOREIGN = {
     "flask_wtf": {"web"},
     "httpx": {"gateway.transport", "sandbox.transport"},
     "itsdangerous": {"web.tokens"},
+    "flask_babel": {"web.translation"},
+    "jinja2": {"web"},
     "markupsafe": {"web"},
     "pytest": {"testing"},
     "qrcode": {"web.qr"},

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.process
 
 # Runs where only the wheel and what it requires are installed; -I keeps the checkout out of sight.
 SHOP = """
-import pathlib, re, sys
+import importlib.util, pathlib, re, sys
 import flask, flask_iterapay
 
 assert pathlib.Path(flask_iterapay.__file__).is_relative_to(sys.prefix), flask_iterapay.__file__
@@ -38,6 +38,8 @@ client = app.test_client()
 assert client.post(page, data={"method": "1"}, buffered=True).status_code == 303
 assert "<svg" in get_with_files(page)
 get_with_files("/pay/sandbox/panel/")
+german = client.get(page, headers={"Accept-Language": "de"}).text
+assert importlib.util.find_spec("flask_babel") is None and 'lang="de"' in german and "Adresse" in german
 """
 
 
@@ -66,7 +68,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 
 
 def test_the_installed_wheel_takes_an_order_to_the_payment_page(wheel: Path, tmp_path: Path) -> None:
-    """In an empty environment the page, the sandbox's panel and their files are there."""
+    """In an empty environment, without Flask-Babel, pages, languages, the sandbox's panel and files are there."""
     run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
     run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", wheel)

@@ -2,45 +2,37 @@
 
 import contextvars
 from io import BytesIO
+from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 from flask import Blueprint, Response, abort, current_app, request
 from flask_wtf.csrf import CSRFError, generate_csrf
+from jinja2 import ChoiceLoader, FileSystemLoader, PrefixLoader
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ..errors import OrderNotFoundError, StoreError
 from . import checkout
+from .headers import protect
 from .state import current_iterapay
 
 __all__ = ["create_blueprint"]
 
-_CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "connect-src 'self'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    )
-)
-_HEADERS = {
-    "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
-    # Not no-referrer: behind TLS, Flask-WTF refuses every form whose referrer is missing.
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "X-Robots-Tag": "noindex",
-}
+
+_TEMPLATES = Path(__file__).with_name("templates")
 
 
 def create_blueprint() -> Blueprint:
-    """Make the blueprint, one for each ``IteraPay`` object. It keeps no state: views ask ``current_iterapay``."""
-    blueprint = Blueprint(
-        "iterapay", __name__, template_folder="templates", static_folder="static", static_url_path="/static"
+    """Make the blueprint, one for each ``IteraPay`` object. It keeps no state: views ask ``current_iterapay``.
+
+    Its templates have two names: ``iterapay/...``, under which a shop may put its own, and ``flask_iterapay/...``,
+    which is always the shipped one, so that the shop's can extend it.
+    """
+    blueprint = Blueprint("iterapay", __name__, static_folder="static", static_url_path="/static")
+    blueprint.jinja_loader = ChoiceLoader(
+        [FileSystemLoader(_TEMPLATES), PrefixLoader({"flask_iterapay": FileSystemLoader(_TEMPLATES / "iterapay")})]
     )
+    blueprint.context_processor(checkout.page_context)
     blueprint.get("/<token>", endpoint="checkout")(checkout.checkout)
     blueprint.post("/<token>", endpoint="choose_method")(checkout.choose_method)
     blueprint.post("/<token>/check", endpoint="check")(checkout.check)
@@ -55,11 +47,7 @@ def create_blueprint() -> Blueprint:
 
 
 def _add_headers(response: Response) -> Response:
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
-    if request.endpoint is not None and not request.endpoint.endswith(".static"):
-        response.headers["Cache-Control"] = "no-store"
-    return response
+    return protect(response, may_be_stored=(request.endpoint or "").endswith(".static"))
 
 
 def _sandbox(path: str) -> WerkzeugResponse:

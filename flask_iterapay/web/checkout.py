@@ -6,6 +6,7 @@ server's own.
 
 import logging
 from collections.abc import Callable
+from enum import StrEnum
 
 from flask import abort, jsonify, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -24,20 +25,47 @@ from ..errors import (
 from ..gateway.models import PaymentMethod
 from ..orders.models import Order
 from .forms import CheckForm, MethodForm
-from .qr import qr_svg
+from .qr import qr_payload, qr_svg
 from .state import current_iterapay
-from .view import PageState, build_view, status_payload
+from .translation import choose_translation
+from .view import PageState, build_options, build_view, status_payload
 
-__all__ = ["check", "checkout", "choose_method", "not_found", "on_csrf_error", "on_store_error", "status"]
+__all__ = [
+    "Notice",
+    "check",
+    "checkout",
+    "choose_method",
+    "not_found",
+    "on_csrf_error",
+    "on_store_error",
+    "page_context",
+    "status",
+]
 
 _RETRY_AFTER_SECONDS = 15
-_METHODS_UNAVAILABLE = "We can't load the payment methods right now. Nothing was charged. Please reload in a minute."
-_METHOD_REFUSED = "This payment method is not available right now. Please choose another one."
-_GATEWAY_DOWN = "We can't prepare your payment right now. Nothing was charged. Please press Continue again in a minute."
-_TOO_MANY = "The payment method was changed too often for this order. Please contact the shop."
-_STALE_FORM = "This page was open for a long time, so nothing was done. Please press the button once more."
 
 logger = logging.getLogger("flask_iterapay")
+
+
+class Notice(StrEnum):
+    """What a page says above everything else; the template ``_notices.html`` has the words."""
+
+    METHODS_UNAVAILABLE = "methods_unavailable"
+    METHOD_REFUSED = "method_refused"
+    GATEWAY_DOWN = "gateway_down"
+    TOO_MANY_CHANGES = "too_many_changes"
+    STALE_FORM = "stale_form"
+
+
+def page_context() -> dict[str, object]:
+    """What every template of ours knows, the error pages too; nothing secret is among it."""
+    settings = current_iterapay.settings
+    return {
+        "t": choose_translation(settings.languages),
+        "is_sandbox": settings.is_sandbox,
+        "support_url": settings.support_url,
+        "return_seconds": settings.return_seconds,
+    }
 
 
 def checkout(token: str) -> ResponseReturnValue:
@@ -51,9 +79,9 @@ def choose_method(token: str) -> ResponseReturnValue:
     """``POST /<token>``: choose or change the payment method, then 303 to the page."""
     order_id = _order_id(token)
     methods = _offered_methods()
-    form = MethodForm.offering(methods or ())
+    form = MethodForm(methods or ())
     if methods is None or not form.validate_on_submit():
-        notice = _METHODS_UNAVAILABLE if methods is None else ""
+        notice = Notice.METHODS_UNAVAILABLE if methods is None else None
         return _page(token, current_iterapay.service.get(order_id), form=form, notice=notice, status=422)
     return _act(token, order_id, lambda: current_iterapay.service.choose_method(order_id, form.method.data))
 
@@ -63,7 +91,7 @@ def check(token: str) -> ResponseReturnValue:
     order_id = _order_id(token)
     form = CheckForm()
     if not form.validate_on_submit():
-        return _page(token, current_iterapay.service.get(order_id), notice=_STALE_FORM, status=422)
+        return _page(token, current_iterapay.service.get(order_id), notice=Notice.STALE_FORM, status=422)
     service = current_iterapay.service
     return _act(token, order_id, lambda: service.renew(order_id) if form.renew.data else service.check(order_id))
 
@@ -81,7 +109,7 @@ def on_csrf_error(error: CSRFError) -> ResponseReturnValue:
     token = (request.view_args or {}).get("token", "")
     order_id = current_iterapay.tokens.verify(token)
     try:
-        return _page(token, current_iterapay.service.get(order_id or ""), notice=_STALE_FORM, status=400)
+        return _page(token, current_iterapay.service.get(order_id or ""), notice=Notice.STALE_FORM, status=400)
     except OrderNotFoundError as missing:
         return not_found(missing)
     except StoreError as failure:
@@ -93,7 +121,7 @@ def on_store_error(error: StoreError) -> ResponseReturnValue:
     """The shop's database failed: say so, and that nothing is lost."""
     logger.error("the order store failed: %s", error)
     token = (request.view_args or {}).get("token")
-    page = render_template("iterapay/problem.html", settings=current_iterapay.settings, token=token)
+    page = render_template("iterapay/problem.html", token=token)
     response = make_response(page, 503)
     response.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
     return response
@@ -101,7 +129,7 @@ def on_store_error(error: StoreError) -> ResponseReturnValue:
 
 def not_found(error: NotFound | OrderNotFoundError) -> ResponseReturnValue:
     """The same page for a token that was made up, and for an order that is not there."""
-    return render_template("iterapay/not_found.html", settings=current_iterapay.settings), 404
+    return render_template("iterapay/not_found.html"), 404
 
 
 def _order_id(token: str) -> str:
@@ -139,32 +167,34 @@ def _act(token: str, order_id: str, action: Callable[[], Order]) -> ResponseRetu
 
 def _refused(token: str, order_id: str, error: GatewayError | OrderError) -> ResponseReturnValue:
     if isinstance(error, TooManyInvoicesError):
-        notice, status = _TOO_MANY, 409
+        notice, status = Notice.TOO_MANY_CHANGES, 409
     elif isinstance(error, MethodNotOfferedError):
-        notice, status = _METHOD_REFUSED, 422
+        notice, status = Notice.METHOD_REFUSED, 422
     else:
-        notice, status = _GATEWAY_DOWN, 503
+        notice, status = Notice.GATEWAY_DOWN, 503
     return _page(token, current_iterapay.service.get(order_id), notice=notice, status=status)
 
 
 def _page(
-    token: str, order: Order, *, form: MethodForm | None = None, notice: str = "", status: int = 200
+    token: str, order: Order, *, form: MethodForm | None = None, notice: Notice | None = None, status: int = 200
 ) -> ResponseReturnValue:
-    view = build_view(order, current_iterapay.clock())
+    now = current_iterapay.clock()
+    view = build_view(order, now)
     methods: tuple[PaymentMethod, ...] | None = ()
     if view.state in (PageState.CHOOSE_METHOD, PageState.WAITING):
         methods = _offered_methods()
         if methods is None and view.state is PageState.CHOOSE_METHOD:
-            notice = notice or _METHODS_UNAVAILABLE
+            notice = notice or Notice.METHODS_UNAVAILABLE
+    payload = qr_payload(view.invoice, current_iterapay.settings.qr_uris) if view.invoice else ""
     context = {
         "token": token,
         "order": order,
         "view": view,
-        "settings": current_iterapay.settings,
-        "methods": methods or (),
-        "method_form": form or MethodForm.offering(methods or ()),
+        "options": build_options(order, methods or (), now),
+        "method_form": form or MethodForm(methods or ()),
         "check_form": CheckForm(),
-        "qr": Markup(qr_svg(view.invoice.address)) if view.invoice and view.invoice.address else None,  # noqa: S704
+        "qr": Markup(qr_svg(payload)) if payload else None,  # noqa: S704
+        "is_qr_uri": view.invoice is not None and payload != view.invoice.address,
         "sandbox_url": _sandbox_url(token, order),
         "notice": notice,
     }

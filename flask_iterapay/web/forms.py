@@ -4,11 +4,10 @@ from collections.abc import Iterable
 
 from flask import request
 from flask_wtf import FlaskForm
-from wtforms import Field, RadioField, SubmitField
+from wtforms import Field, StringField, SubmitField
 from wtforms.validators import InputRequired, ValidationError
 
 from ..gateway.models import PaymentMethod
-from .view import method_label
 
 __all__ = ["CheckForm", "MethodForm"]
 
@@ -21,25 +20,18 @@ class _BrowserForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
 
 
 class MethodForm(_BrowserForm):
-    """Choose or change the payment method; build it with ``offering``."""
+    """Choose or change the payment method; ``methods`` are those on offer. What is wrong with it, its template says."""
 
-    method = RadioField(
-        validators=[InputRequired("Choose a payment method to continue.")],
-        # WTForms' own refusal is not a sentence that helps; validate_method says what to do.
-        validate_choice=False,
-    )
+    method = StringField(validators=[InputRequired()])
 
-    @classmethod
-    def offering(cls, methods: Iterable[PaymentMethod]) -> "MethodForm":
-        """Make the form of the present request with ``methods`` as its choices, keyed by ``str(method_id)``."""
-        form = cls()
-        form.method.choices = [(str(method.method_id), method_label(method)) for method in methods]
-        return form
+    def __init__(self, methods: Iterable[PaymentMethod]) -> None:
+        super().__init__()
+        self._method_ids = {str(method.method_id) for method in methods}
 
     def validate_method(self, field: Field) -> None:
         """Refuse a method that is not offered, or is no longer."""
-        if field.data not in dict(field.choices):
-            raise ValidationError("This payment method is not offered. Choose another one.")
+        if field.data not in self._method_ids:
+            raise ValidationError("not offered")
 
 
 class CheckForm(_BrowserForm):

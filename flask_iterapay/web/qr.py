@@ -1,11 +1,34 @@
-"""The QR code of a deposit address, as inline SVG."""
+"""The QR code of a deposit address: what it holds, and its picture as inline SVG."""
 
+import re
+from collections.abc import Mapping
 from functools import lru_cache
 from itertools import groupby
 
-__all__ = ["qr_svg"]
+from ..orders.models import InvoiceRecord
+from ..orders.verdict import has_money
+
+__all__ = ["qr_payload", "qr_svg"]
 
 _QUIET_MODULES = 4
+# No character with a meaning in a URI: whatever the gateway sends stays the address, or the amount, and nothing else.
+_PLAIN_ADDRESS = re.compile(r"[A-Za-z0-9_-]+")
+_PLAIN_AMOUNT = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+
+
+def qr_payload(invoice: InvoiceRecord, qr_uris: Mapping[str, str]) -> str:
+    """Say what the code of an invoice holds: its bare address, or the URI that the shop chose for the method.
+
+    ``qr_uris`` are those of the settings. The address stays bare where the gateway's words do not fit into a URI, and
+    once money was seen, since the amount of a URI would then ask for it again. Empty while there is no address.
+    """
+    address, pay_amount = invoice.address or "", invoice.pay_amount or ""
+    uri = qr_uris.get(str(invoice.method.method_id))
+    if uri is None or has_money(invoice):
+        return address
+    if not _PLAIN_ADDRESS.fullmatch(address) or not _PLAIN_AMOUNT.fullmatch(pay_amount):
+        return address
+    return uri.replace("{address}", address).replace("{pay_amount}", pay_amount)
 
 
 @lru_cache(maxsize=256)

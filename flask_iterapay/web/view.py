@@ -15,7 +15,16 @@ from ..money import format_usd
 from ..orders.models import HoldReason, InvoiceRecord, Order, OrderStatus, Settlement
 from ..orders.verdict import has_money
 
-__all__ = ["PageState", "PageView", "Politeness", "build_view", "method_label", "page_state", "status_payload"]
+__all__ = [
+    "MethodOption",
+    "PageState",
+    "PageView",
+    "Politeness",
+    "build_options",
+    "build_view",
+    "page_state",
+    "status_payload",
+]
 
 _MAX_TRANSFERS = 5
 
@@ -94,8 +103,8 @@ class PageView:
     ``known_state`` is the last state known, which differs from ``state`` on the ``UNREACHABLE`` page alone;
     ``is_unreachable`` says that the gateway did not answer, on whatever page. ``seconds_left`` counts from the
     server's own clock to the end of the price. ``updated_at`` is when the gateway was last read. ``fiat`` is the
-    order's amount with its currency, ``method`` the payment method in words. ``transfers`` are those that did not
-    fail, oldest first, at most five.
+    order's amount with its currency, ``method`` what the order is being paid by, or was. ``transfers`` are those that
+    did not fail, oldest first, at most five.
     """
 
     state: PageState
@@ -107,7 +116,7 @@ class PageView:
     changed_at: datetime
     updated_at: datetime
     fiat: str
-    method: str | None
+    method: PaymentMethod | None
     invoice: InvoiceRecord | None
     previous_pay_amount: str | None
     transfers: tuple[Transaction, ...]
@@ -130,6 +139,14 @@ class PageView:
             self.is_watched,
         )
         return hashlib.sha256(repr(visible).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodOption:
+    """A payment method to choose; ``pay_amount`` where the gateway has given one for this order that still holds."""
+
+    method: PaymentMethod
+    pay_amount: str | None
 
 
 def page_state(order: Order, now: datetime) -> PageState:
@@ -207,7 +224,7 @@ def build_view(order: Order, now: datetime) -> PageView:
         changed_at=order.changed_at,
         updated_at=order.read_at or order.changed_at,
         fiat=f"{format_usd(order.amount)} {order.currency}",
-        method=_method_words(order),
+        method=_find_method(order),
         invoice=invoice,
         previous_pay_amount=_previous_pay_amount(order, invoice),
         transfers=_live_transfers(order.invoices)[:_MAX_TRANSFERS],
@@ -215,6 +232,25 @@ def build_view(order: Order, now: datetime) -> PageView:
         is_locked=order.is_locked,
         is_watched=order.due_check_at is not None,
     )
+
+
+def build_options(order: Order, methods: Iterable[PaymentMethod], now: datetime) -> tuple[MethodOption, ...]:
+    """List what an order can be paid by at ``now``, without the method that its page asks for already."""
+    quoted = {
+        record.method.method_id: record.pay_amount
+        for record in order.invoices
+        if record.amount == order.amount and _is_open(record) and _is_running(record, now)
+    }
+    current = order.current_invoice.method.method_id if order.current_invoice else None
+    return tuple(
+        MethodOption(method=method, pay_amount=quoted.get(method.method_id))
+        for method in methods
+        if method.method_id != current
+    )
+
+
+def _is_open(record: InvoiceRecord) -> bool:
+    return record.snapshot is None or record.snapshot.invoice.state is InvoiceState.OPEN
 
 
 def _next_poll_seconds(state: PageState, order: Order, now: datetime) -> int | None:
@@ -249,14 +285,13 @@ _REFUSED = {TransactionState.FAILED, TransactionState.FLAGGED}
 _PAID = {InvoiceState.PAID, InvoiceState.OVERPAID}
 
 
-def _method_words(order: Order) -> str | None:
-    """The method that the order is being paid by, or was."""
+def _find_method(order: Order) -> PaymentMethod | None:
     if order.intent is not None:
-        return method_label(order.intent.method)
+        return order.intent.method
     paid = [record for record in order.invoices if record.snapshot and record.snapshot.invoice.state in _PAID]
     moved = [record for record in order.invoices if _live_transfers([record])]
     record = next(iter(paid + moved), order.current_invoice)
-    return method_label(record.method) if record else None
+    return record.method if record else None
 
 
 def _previous_pay_amount(order: Order, invoice: InvoiceRecord | None) -> str | None:
@@ -280,11 +315,6 @@ def _all_transfers(records: Iterable[InvoiceRecord]) -> list[Transaction]:
     snapshots = [record.snapshot for record in records if record.snapshot]
     transfers = [transfer for snapshot in snapshots for transfer in snapshot.transactions or ()]
     return sorted(transfers, key=lambda transfer: transfer.created_at)
-
-
-def method_label(method: PaymentMethod) -> str:
-    """Name a method by asset and network, "USDT on TRON": the network decides where money arrives."""
-    return f"{method.ticker} on {method.network}" if method.ticker and method.network else method.name
 
 
 def status_payload(view: PageView) -> dict[str, str | int | None]:

@@ -19,10 +19,11 @@ from flask_iterapay.orders.models import (
     Snapshot,
 )
 from flask_iterapay.web.view import (
+    MethodOption,
     PageState,
     Politeness,
+    build_options,
     build_view,
-    method_label,
     page_state,
     status_payload,
 )
@@ -268,28 +269,28 @@ INTENT = Intent(ref="r", method=BTC, amount=make_order().amount, expires_at=at(1
 
 
 @pytest.mark.parametrize(
-    ("order", "words"),
+    ("order", "method"),
     [
         (make_order(), None),
-        (make_order(status=OrderStatus.PREPARING, intent=INTENT), "BTC on Bitcoin"),
-        (waiting(), "USDT on TRON"),
+        (make_order(status=OrderStatus.PREPARING, intent=INTENT), BTC),
+        (waiting(), USDT),
         (
             make_order(make_record("inv-1", snapshot=make_snapshot("paid")), make_record("inv-2", method=BTC)),
-            "USDT on TRON",
+            USDT,
         ),
         (
             make_order(make_record(snapshot=make_snapshot("pending", "pending")), make_record("inv-2", method=BTC)),
-            "USDT on TRON",
+            USDT,
         ),
         (
             make_order(make_record(snapshot=make_snapshot("pending", "failed")), make_record("inv-2", method=BTC)),
-            "BTC on Bitcoin",
+            BTC,
         ),
     ],
 )
-def test_the_method_shown_is_the_one_that_the_money_took(order: Order, words: str | None) -> None:
+def test_the_method_shown_is_the_one_that_the_money_took(order: Order, method: PaymentMethod | None) -> None:
     """A receipt names where the money arrived, even on an invoice that was superseded."""
-    assert build_view(order, NOW).method == words
+    assert build_view(order, NOW).method == method
 
 
 def test_transfers_are_the_live_ones_in_order_and_few() -> None:
@@ -302,9 +303,18 @@ def test_transfers_are_the_live_ones_in_order_and_few() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ticker", "network", "words"),
-    [("USDT", "TRON", "USDT on TRON"), ("", "TRON", "USDT-TRC20"), ("USDT", "", "USDT-TRC20")],
+    "record",
+    [
+        make_record("inv-2", method=BTC, pay_amount=None),
+        make_record("inv-2", method=BTC, quote=60),
+        make_record("inv-2", method=BTC, snapshot=make_snapshot("expired")),
+        replace(make_record("inv-2", method=BTC), amount=Decimal("99.00")),
+    ],
 )
-def test_a_method_is_named_by_asset_and_network(ticker: str, network: str, words: str) -> None:
-    """Where the gateway leaves one of them out, its own name for the method stands."""
-    assert method_label(replace(USDT, ticker=ticker, network=network)) == words
+def test_a_pay_amount_that_no_longer_holds_is_not_shown_beside_a_choice(record: InvoiceRecord) -> None:
+    """One that ran out, was made for another amount, or was never given."""
+    order = make_order(record, current_invoice_id=None)
+    assert build_options(order, [USDT, BTC], NOW) == (
+        MethodOption(method=USDT, pay_amount=None),
+        MethodOption(method=BTC, pay_amount=None),
+    )

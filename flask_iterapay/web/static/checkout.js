@@ -37,6 +37,8 @@
     lastLeft = Math.min(lastLeft, left);
     const clock = new Date(left * 1000).toISOString().slice(left < 3600 ? 14 : 11, 19);
     timer().textContent = left ? clock : dataset.at0;
+    timer().previousElementSibling.hidden = !left;
+    timer().parentElement.toggleAttribute("data-low", left <= 300);
     if (left) return;
     deadline = null;
     plan(0);
@@ -98,8 +100,18 @@
     enhance();
     if (target) target.focus({ preventScroll: true });
     const { politeness } = main.dataset;
-    if (politeness !== "off" && sentence() !== announced) announce(sentence(), politeness);
+    const farewell = leaveSoon();
+    if (politeness !== "off" && sentence() !== announced) announce(sentence() + farewell, politeness);
     announced = sentence();
+  }
+
+  // Only a page that was seen to turn to paid goes on by itself: who comes back to it wants to read it.
+  function leaveSoon() {
+    const notice = find("[data-return]", main);
+    if (!notice) return "";
+    notice.hidden = false;
+    setTimeout(() => { if (!notice.hidden) location.assign(find("#ip-return").href); }, notice.dataset.return * 1000);
+    return `. ${find("span", notice).textContent}`;
   }
 
   function enhance() {
@@ -109,6 +121,10 @@
   }
 
   document.addEventListener("click", async ({ target }) => {
+    if (target.id === "ip-stay") {
+      find("#ip-return").focus();
+      target.parentElement.hidden = true;
+    }
     const button = target.closest("button[data-copy]");
     if (!button) return;
     const source = find(`#${button.dataset.copy}`);
