@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from ..errors import OrderNotFoundError, StoreError
 from . import checkout
 from .headers import protect
+from .page import page_context
 from .state import current_iterapay
 
 __all__ = ["create_blueprint"]
@@ -32,7 +33,7 @@ def create_blueprint() -> Blueprint:
     blueprint.jinja_loader = ChoiceLoader(
         [FileSystemLoader(_TEMPLATES), PrefixLoader({"flask_iterapay": FileSystemLoader(_TEMPLATES / "iterapay")})]
     )
-    blueprint.context_processor(checkout.page_context)
+    blueprint.context_processor(page_context)
     blueprint.get("/<token>", endpoint="checkout")(checkout.checkout)
     blueprint.post("/<token>", endpoint="choose_method")(checkout.choose_method)
     blueprint.post("/<token>/check", endpoint="check")(checkout.check)

@@ -6,12 +6,10 @@ server's own.
 
 import logging
 from collections.abc import Callable
-from enum import StrEnum
 
 from flask import abort, jsonify, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
-from markupsafe import Markup
 from werkzeug.exceptions import NotFound
 
 from ..errors import (
@@ -22,67 +20,34 @@ from ..errors import (
     StoreError,
     TooManyInvoicesError,
 )
-from ..gateway.models import PaymentMethod
 from ..orders.models import Order
 from .forms import CheckForm, MethodForm
-from .qr import qr_payload, qr_svg
+from .page import Notice, offered_methods, render_page
 from .state import current_iterapay
-from .translation import choose_translation
-from .view import PageState, build_options, build_view, status_payload
+from .view import build_view, status_payload
 
-__all__ = [
-    "Notice",
-    "check",
-    "checkout",
-    "choose_method",
-    "not_found",
-    "on_csrf_error",
-    "on_store_error",
-    "page_context",
-    "status",
-]
+__all__ = ["check", "checkout", "choose_method", "not_found", "on_csrf_error", "on_store_error", "status"]
 
 _RETRY_AFTER_SECONDS = 15
 
 logger = logging.getLogger("flask_iterapay")
 
 
-class Notice(StrEnum):
-    """What a page says above everything else; the template ``_notices.html`` has the words."""
-
-    METHODS_UNAVAILABLE = "methods_unavailable"
-    METHOD_REFUSED = "method_refused"
-    GATEWAY_DOWN = "gateway_down"
-    TOO_MANY_CHANGES = "too_many_changes"
-    STALE_FORM = "stale_form"
-
-
-def page_context() -> dict[str, object]:
-    """What every template of ours knows, the error pages too; nothing secret is among it."""
-    settings = current_iterapay.settings
-    return {
-        "t": choose_translation(settings.languages),
-        "is_sandbox": settings.is_sandbox,
-        "support_url": settings.support_url,
-        "return_seconds": settings.return_seconds,
-    }
-
-
 def checkout(token: str) -> ResponseReturnValue:
     """``GET /<token>``: the page, for whatever state the order is in."""
     order = current_iterapay.service.poll(_order_id(token))
     current_iterapay.dispatch_later(order)
-    return _page(token, order)
+    return render_page(token, order)
 
 
 def choose_method(token: str) -> ResponseReturnValue:
     """``POST /<token>``: choose or change the payment method, then 303 to the page."""
     order_id = _order_id(token)
-    methods = _offered_methods()
+    methods = offered_methods()
     form = MethodForm(methods or ())
     if methods is None or not form.validate_on_submit():
         notice = Notice.METHODS_UNAVAILABLE if methods is None else None
-        return _page(token, current_iterapay.service.get(order_id), form=form, notice=notice, status=422)
+        return render_page(token, current_iterapay.service.get(order_id), form=form, notice=notice, status=422)
     return _act(token, order_id, lambda: current_iterapay.service.choose_method(order_id, form.method.data))
 
 
@@ -91,7 +56,7 @@ def check(token: str) -> ResponseReturnValue:
     order_id = _order_id(token)
     form = CheckForm()
     if not form.validate_on_submit():
-        return _page(token, current_iterapay.service.get(order_id), notice=Notice.STALE_FORM, status=422)
+        return render_page(token, current_iterapay.service.get(order_id), notice=Notice.STALE_FORM, status=422)
     service = current_iterapay.service
     return _act(token, order_id, lambda: service.renew(order_id) if form.renew.data else service.check(order_id))
 
@@ -109,7 +74,7 @@ def on_csrf_error(error: CSRFError) -> ResponseReturnValue:
     token = (request.view_args or {}).get("token", "")
     order_id = current_iterapay.tokens.verify(token)
     try:
-        return _page(token, current_iterapay.service.get(order_id or ""), notice=Notice.STALE_FORM, status=400)
+        return render_page(token, current_iterapay.service.get(order_id or ""), notice=Notice.STALE_FORM, status=400)
     except OrderNotFoundError as missing:
         return not_found(missing)
     except StoreError as failure:
@@ -139,15 +104,6 @@ def _order_id(token: str) -> str:
     return order_id
 
 
-def _offered_methods() -> tuple[PaymentMethod, ...] | None:
-    """The methods to choose from, or ``None`` if the gateway has never told them."""
-    try:
-        return current_iterapay.service.offered_methods()
-    except GatewayError as error:
-        logger.warning("no payment methods to offer: %s", error)
-        return None
-
-
 def _act(token: str, order_id: str, action: Callable[[], Order]) -> ResponseReturnValue:
     """Do what the customer asked for, then 303 to the page; or show the page with what stood in the way."""
     try:
@@ -172,39 +128,4 @@ def _refused(token: str, order_id: str, error: GatewayError | OrderError) -> Res
         notice, status = Notice.METHOD_REFUSED, 422
     else:
         notice, status = Notice.GATEWAY_DOWN, 503
-    return _page(token, current_iterapay.service.get(order_id), notice=notice, status=status)
-
-
-def _page(
-    token: str, order: Order, *, form: MethodForm | None = None, notice: Notice | None = None, status: int = 200
-) -> ResponseReturnValue:
-    now = current_iterapay.clock()
-    view = build_view(order, now)
-    methods: tuple[PaymentMethod, ...] | None = ()
-    if view.state in (PageState.CHOOSE_METHOD, PageState.WAITING):
-        methods = _offered_methods()
-        if methods is None and view.state is PageState.CHOOSE_METHOD:
-            notice = notice or Notice.METHODS_UNAVAILABLE
-    payload = qr_payload(view.invoice, current_iterapay.settings.qr_uris) if view.invoice else ""
-    context = {
-        "token": token,
-        "order": order,
-        "view": view,
-        "options": build_options(order, methods or (), now),
-        "method_form": form or MethodForm(methods or ()),
-        "check_form": CheckForm(),
-        "qr": Markup(qr_svg(payload)) if payload else None,  # noqa: S704
-        "is_qr_uri": view.invoice is not None and payload != view.invoice.address,
-        "sandbox_url": _sandbox_url(token, order),
-        "notice": notice,
-    }
-    return render_template("iterapay/checkout.html", **context), status
-
-
-def _sandbox_url(token: str, order: Order) -> str | None:
-    """The control panel's page for the order's invoice, with the way back to this page."""
-    if current_iterapay.sandbox is None:
-        return None
-    invoice = order.current_invoice
-    path = f"panel/invoices/{invoice.invoice_id}" if invoice else "panel/"
-    return url_for(".sandbox", path=path, back=url_for(".checkout", token=token))
+    return render_page(token, current_iterapay.service.get(order_id), notice=notice, status=status)

@@ -17,8 +17,8 @@ from markupsafe import Markup
 import flask_iterapay
 from flask_iterapay.gateway.models import PaymentMethod
 from flask_iterapay.orders.models import Anomaly, HoldReason, InvoiceRecord, Order, OrderStatus, Settlement
-from flask_iterapay.web.checkout import Notice
 from flask_iterapay.web.forms import CheckForm, MethodForm
+from flask_iterapay.web.page import Notice
 from flask_iterapay.web.qr import qr_svg
 from flask_iterapay.web.translation import Translation, load_translation
 from flask_iterapay.web.view import MethodOption, PageState, build_options, build_view
