@@ -117,7 +117,7 @@ class TestChoosing:
         shop.break_gateway()
         response = shop.client.post(path, data={"method": "1"})
         assert response.status_code == 503
-        assert "No money has moved" in response.text
+        assert "Your order is unchanged" in response.text
         assert shop.order().status is OrderStatus.NEW
 
     def test_methods_that_were_never_told_are_said(self, shop: Shop):

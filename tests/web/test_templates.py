@@ -459,7 +459,7 @@ def test_a_choice_shows_what_the_gateway_said_it_costs_and_guesses_nothing() -> 
 def test_without_methods_the_page_says_so() -> None:
     """An outage of the method list is told, with a way on."""
     text = words(render(ORDERS[PageState.CHOOSE_METHOD], options=()))
-    assert "No payment method is available at the moment. No money has moved. Load this page again" in text
+    assert "No payment method is available at the moment. Your order is unchanged. Load this page again" in text
 
 
 def test_the_method_is_changed_behind_a_quiet_disclosure() -> None:
