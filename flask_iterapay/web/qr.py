@@ -60,5 +60,6 @@ def _path(matrix: list[list[bool]]) -> str:
 
 
 def _row_path(y: int, row: list[bool]) -> str:
-    runs = ((is_dark, len(list(run))) for is_dark, run in groupby(row))
-    return f"M0 {y}" + "".join(f"h{length}" if is_dark else f"m{length} 0" for is_dark, length in runs)
+    # Every row begins and ends in the quiet zone, of which nothing is drawn.
+    (_, start), *runs, _ = ((is_dark, len(list(run))) for is_dark, run in groupby(row))
+    return f"M{start} {y}" + "".join(f"h{length}" if is_dark else f"m{length} 0" for is_dark, length in runs)
