@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 from flask import Blueprint, Response, abort, current_app, request
+from flask.blueprints import BlueprintSetupState
 from flask_wtf.csrf import CSRFError, generate_csrf
 from jinja2 import ChoiceLoader, FileSystemLoader, PrefixLoader
 from werkzeug.exceptions import NotFound
@@ -27,13 +28,14 @@ def create_blueprint() -> Blueprint:
     """Make the blueprint, one for each ``IteraPay`` object. It keeps no state: views ask ``current_iterapay``.
 
     Its templates have two names: ``iterapay/...``, under which a shop may put its own, and ``flask_iterapay/...``,
-    which is always the shipped one, so that the shop's can extend it.
+    which is always the shipped one, so that the shop's can extend or include it.
     """
     blueprint = Blueprint("iterapay", __name__, static_folder="static", static_url_path="/static")
     blueprint.jinja_loader = ChoiceLoader(
         [FileSystemLoader(_TEMPLATES), PrefixLoader({"flask_iterapay": FileSystemLoader(_TEMPLATES / "iterapay")})]
     )
     blueprint.context_processor(page_context)
+    blueprint.record_once(_let_overrides_extend_themselves)
     blueprint.get("/<token>", endpoint="checkout")(checkout.checkout)
     blueprint.post("/<token>", endpoint="choose_method")(checkout.choose_method)
     blueprint.post("/<token>/check", endpoint="check")(checkout.check)
@@ -45,6 +47,19 @@ def create_blueprint() -> Blueprint:
     blueprint.register_error_handler(StoreError, checkout.on_store_error)
     blueprint.after_request(_add_headers)
     return blueprint
+
+
+def _let_overrides_extend_themselves(state: BlueprintSetupState) -> None:
+    """Give a shop's template that extends or includes its own name the shipped one, where it would never end."""
+    environment = state.app.jinja_env
+    join_path = environment.join_path
+
+    def resolve(template: str, parent: str) -> str:
+        is_own = template == parent and template.startswith("iterapay/")
+        return f"flask_{template}" if is_own else join_path(template, parent)
+
+    # The hook that Jinja has for this. A mistake in the template of a rare state would else be a customer's to find.
+    environment.join_path = resolve  # type: ignore[method-assign]
 
 
 def _add_headers(response: Response) -> Response:

@@ -13,7 +13,7 @@ from .forms import CheckForm, MethodForm
 from .qr import qr_payload, qr_svg
 from .state import current_iterapay
 from .translation import choose_translation
-from .view import PageState, build_options, build_view
+from .view import PageState, PageView, build_options, build_view
 
 __all__ = ["Notice", "offered_methods", "page_context", "render_page"]
 
@@ -70,11 +70,17 @@ def render_page(
         "method_form": form or MethodForm(methods or ()),
         "check_form": CheckForm(),
         "qr": Markup(qr_svg(payload)) if payload else None,  # noqa: S704
-        "is_qr_uri": view.invoice is not None and payload != view.invoice.address,
+        "has_qr_amount": _has_amount(payload, view),
         "sandbox_url": _sandbox_url(token, order),
         "notice": notice,
     }
     return render_template("iterapay/checkout.html", **context), status
+
+
+def _has_amount(payload: str, view: PageView) -> bool:
+    """Whether a code holds the pay amount besides the address."""
+    invoice = view.invoice
+    return invoice is not None and payload != invoice.address and (invoice.pay_amount or payload) in payload
 
 
 def _sandbox_url(token: str, order: Order) -> str | None:

@@ -116,7 +116,7 @@ def render(order: Order, **changes: object) -> str:
         "method_form": MethodForm(METHODS),
         "check_form": CheckForm(),
         "qr": Markup(qr_svg(view.invoice.address)) if view.invoice and view.invoice.address else None,
-        "is_qr_uri": False,
+        "has_qr_amount": False,
         "sandbox_url": None,
         "notice": None,
     }

@@ -12,12 +12,13 @@
 
   function announce(text, politeness) {
     const region = find(`[data-live=${politeness}]`);
+    if (!region) return;
     // Emptied first: a region that gets the same text again stays silent.
     region.textContent = "";
     setTimeout(() => { region.textContent = text; }, 100);
   }
 
-  const sentence = () => find("[data-announce]", main).textContent.trim();
+  const sentence = () => find("[data-announce]", main)?.textContent.trim();
   const timer = () => find("[role=timer]", main);
 
   function count(secondsLeft) {
@@ -37,7 +38,7 @@
     lastLeft = Math.min(lastLeft, left);
     const clock = new Date(left * 1000).toISOString().slice(left < 3600 ? 14 : 11, 19);
     timer().textContent = left ? clock : dataset.at0;
-    timer().previousElementSibling.hidden = !left;
+    timer().previousElementSibling?.toggleAttribute("hidden", !left);
     timer().parentElement.toggleAttribute("data-low", left <= 300);
     if (left) return;
     deadline = null;
@@ -72,8 +73,8 @@
     }
     isPolling = false;
     const offline = find("[data-offline]");
-    if (failures > 1 && offline.hidden) announce(offline.textContent, "polite");
-    offline.hidden = failures < 2;
+    if (failures > 1 && offline?.hidden) announce(offline.textContent, "polite");
+    offline?.toggleAttribute("hidden", failures < 2);
     plan(failures ? Math.min(60, 5 * 2 ** failures) : Number(main.dataset.nextPoll));
   }
 
@@ -101,7 +102,7 @@
     if (target) target.focus({ preventScroll: true });
     const { politeness } = main.dataset;
     const farewell = leaveSoon();
-    if (politeness !== "off" && sentence() !== announced) announce(sentence() + farewell, politeness);
+    if (politeness !== "off" && sentence() && sentence() !== announced) announce(sentence() + farewell, politeness);
     announced = sentence();
   }
 
