@@ -46,6 +46,7 @@ def flag(value: object) -> bool:
 
 def seconds(at_least: int, at_most: int) -> Callable[[object], int]:
     """Read a whole number of seconds between the two, both included."""
+
     def parse(value: object) -> int:
         if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value):
             value = int(value)
@@ -58,6 +59,7 @@ def seconds(at_least: int, at_most: int) -> Callable[[object], int]:
 
 def one_of(choices: tuple[Word, ...]) -> Callable[[object], Word]:
     """Read one of these words."""
+
     def parse(value: object) -> Word:
         for choice in choices:
             if value == choice:
@@ -81,6 +83,7 @@ def text(value: object) -> str:
 
 def text_like(pattern: str, problem: str) -> Callable[[object], str]:
     """Read text that matches a pattern as a whole; ``problem`` tells what it must be."""
+
     def parse(value: object) -> str:
         found = text(value)
         if not re.fullmatch(pattern, found):
@@ -111,6 +114,7 @@ def _origin(address: str) -> str:
 
 def url(*, allows_http: bool = False) -> Callable[[object], str]:
     """Read an absolute URL without its trailing slash; http is taken on loopback, or where it is allowed."""
+
     def parse(value: object) -> str:
         found = text(value)
         match = _URL.fullmatch(found)
