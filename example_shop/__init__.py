@@ -14,11 +14,14 @@ the environment says so::
     export FLASK_ITERAPAY_API_KEY=... FLASK_ITERAPAY_MERCHANT_ID=... FLASK_ITERAPAY_WEBHOOK_SECRETS=...
     export FLASK_ITERAPAY_PUBLIC_URL=https://shop.example/
     export FLASK_ITERAPAY_DATABASE_URL=postgresql+psycopg://...
+    export FLASK_ITERAPAY_SUPPORT_URL=mailto:help@shop.example
     export FLASK_ITERAPAY_AML=require                 # or unless_failed
     gunicorn --workers 4 "example_shop:create_app()"
     flask --app example_shop iterapay reconcile --every 30
 
-Read ``views`` first (place an order, send the customer to pay), then ``handlers`` (ship what is paid, exactly once).
+Read ``views`` first (place an order, send the customer to pay), then ``handlers`` (ship what is paid, exactly once),
+then ``templates/iterapay/base.html`` and ``static/payment.css`` (give the payment pages the shop's looks). The payment
+pages speak the customer's language, so nothing but the shop's name is added to them.
 """
 
 import os
@@ -58,6 +61,7 @@ def create_app(config: Mapping[str, object] | None = None, *, instance_path: str
     app.config.update(
         ITERAPAY_SANDBOX=True,
         ITERAPAY_SANDBOX_ALLOW_ANYWHERE=True,
+        ITERAPAY_SUPPORT_URL="mailto:help@marginalia.example",
         SESSION_COOKIE_SAMESITE="Lax",
         # A page that refreshes itself must not send an older cart back over a newer one.
         SESSION_REFRESH_EACH_REQUEST=False,

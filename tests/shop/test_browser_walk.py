@@ -3,30 +3,34 @@
 import io
 import os
 import ssl
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 import trustme
 import zxingcpp
+from flask import Flask
 from PIL import Image
+from playwright.sync_api import Page
+from playwright.sync_api import TimeoutError as NotYet
 from servers import ROOT, serving
 from werkzeug.test import Client
 
 from example_shop import create_app
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
-
 pytestmark = pytest.mark.browser
 
 IMAGE = ROOT / "docs" / "images" / "checkout.png"
+POLL_MILLISECONDS = 15_000
+"""The longest pause between two polls of a page that waits."""
 
 
 class Walk:
     """One customer, one browser window, and the sandbox's panel beside it."""
 
-    def __init__(self, page: "Page", base_url: str, app) -> None:
+    def __init__(self, page: Page, base_url: str, app: Flask) -> None:
         self.page = page
         self.base_url = base_url
         self.app = app
@@ -39,6 +43,7 @@ class Walk:
         for product in ("Dot-grid notebook", "Harbour ink"):
             self.page.goto(self.base_url)
             self.page.get_by_role("button", name=product).click()
+            self.page.wait_for_url("**/cart")
         assert "$31.25" in self.page.inner_text("main")
 
     def choose(self, method: str = "USDT on TRON") -> None:
@@ -65,7 +70,13 @@ class Walk:
         panel.close()
 
     def wait_for(self, words: str) -> None:
-        self.page.get_by_role("heading", name=words).wait_for(timeout=20_000)
+        """Run the page's clock from poll to poll, until the page has turned by itself."""
+        heading = self.page.get_by_role("heading", name=words)
+        for _ in range(100):
+            self.page.clock.run_for(POLL_MILLISECONDS)
+            with suppress(NotYet):
+                return heading.wait_for(timeout=200)
+        raise AssertionError(f"no {words!r} after 100 polls")
 
     def check_until(self, words: str) -> None:
         """Press the button as an impatient customer does: within a second of the last reading it changes nothing."""
@@ -89,16 +100,32 @@ class Walk:
 
 
 @pytest.fixture
-def shop_app(tmp_path: Path):
-    """The example shop as its command starts it, but with a gateway that may be read every second."""
-    return create_app({"ITERAPAY_SYNC_SECONDS": 1}, instance_path=str(tmp_path))
+def start(visits: Any, tmp_path: Path) -> Iterator[Callable[..., Walk]]:
+    """Starts a walk through the example shop as its command serves it, but for the configuration named.
+
+    The other options are those of the browser's context, and ``ssl_context`` is the server's. Pages have a clock that
+    tests can move, where they run scripts.
+    """
+    with ExitStack() as stack:
+
+        def start(
+            config: dict[str, object] | None = None, ssl_context: ssl.SSLContext | None = None, **options: Any
+        ) -> Walk:
+            app = create_app({"ITERAPAY_SYNC_SECONDS": 1} | (config or {}), instance_path=str(tmp_path))
+            base_url = stack.enter_context(serving(app, ssl_context=ssl_context))
+            page = visits.open(**options)
+            if options.get("java_script_enabled", True):
+                page.clock.install()
+            stack.callback(visits.close)
+            return Walk(page, base_url, app)
+
+        yield start
 
 
 @pytest.fixture
-def walk(visits, shop_app):
-    with serving(shop_app) as base_url:
-        yield Walk(visits.open(viewport={"width": 1200, "height": 900}), base_url, shop_app)
-        visits.close()
+def walk(start: Callable[..., Walk]) -> Walk:
+    """A walk at a desk."""
+    return start(viewport={"width": 1200, "height": 900})
 
 
 @pytest.mark.parametrize("dialect", ["reference", "guide"])
@@ -120,41 +147,89 @@ def test_a_customer_pays_and_the_page_turns_by_itself(walk: Walk, dialect, is_dr
     walk.see_it_shipped_once()
 
 
-def test_the_whole_payment_works_without_javascript(visits, shop_app):
-    """Picker, page, QR, check and end, with buttons alone."""
-    with serving(shop_app) as base_url:
-        walk = Walk(visits.open(java_script_enabled=False), base_url, shop_app)
-        walk.set_sandbox(webhook_faults="drop")
-        walk.fill_the_cart()
-        walk.choose()
-        assert walk.read_qr() == walk.read_address()
-        walk.pay("Pay, still pending")
-        walk.check_until("Payment seen")
-        walk.pay("Pay exact amount")
-        walk.check_until("Paid, thank you")
-        walk.see_it_shipped_once()
-        visits.close()
+def test_the_whole_payment_works_without_javascript(start):
+    """Picker, page, QR, check and end, with buttons alone; nothing is promised that takes a script."""
+    walk = start({"ITERAPAY_RETURN_SECONDS": 5}, java_script_enabled=False)
+    walk.set_sandbox(webhook_faults="drop")
+    walk.fill_the_cart()
+    walk.choose()
+    assert walk.read_qr() == walk.read_address()
+    walk.pay("Pay, still pending")
+    walk.check_until("Payment seen")
+    walk.pay("Pay exact amount")
+    walk.check_until("Paid, thank you")
+    assert walk.page.get_by_text("This page returns").is_hidden()
+    walk.see_it_shipped_once()
 
 
-def test_a_customer_pays_behind_tls_with_csrf_protection(visits, shop_app):
+@pytest.mark.parametrize("is_kept", [False, True], ids=["goes", "stays"])
+def test_the_page_goes_back_to_the_shop_by_itself_unless_told_to_stay(start, is_kept):
+    """Where the shop wants it, a page that turned to paid says when it leaves, and does; one button keeps it."""
+    walk = start({"ITERAPAY_RETURN_SECONDS": 60})
+    walk.fill_the_cart()
+    walk.choose()
+    payment_page = walk.page.url
+    walk.pay()
+    walk.wait_for("Paid, thank you")
+    notice = "This page returns to the shop in 60 seconds."
+    walk.page.get_by_role("status").filter(has_text=f"Paid, thank you. {notice}").wait_for()
+    if is_kept:
+        walk.page.get_by_role("button", name="Stay here").click()
+        assert walk.page.get_by_role("main").get_by_text(notice).is_hidden()
+    walk.page.clock.run_for(30_000)
+    assert walk.page.url == payment_page
+    walk.page.clock.run_for(31_000)
+    walk.page.wait_for_url(payment_page if is_kept else "**/thanks/1001")
+    walk.page.get_by_role("heading", name="Paid, thank you" if is_kept else "Thank you", exact=True).wait_for()
+
+
+def test_who_comes_back_to_a_paid_page_is_left_to_read_it(start):
+    """Only the page that was seen to turn leaves by itself."""
+    walk = start({"ITERAPAY_RETURN_SECONDS": 60})
+    walk.fill_the_cart()
+    walk.choose()
+    payment_page = walk.page.url
+    walk.pay()
+    walk.wait_for("Paid, thank you")
+    walk.page.goto(payment_page)
+    walk.page.clock.run_for(120_000)
+    assert walk.page.url == payment_page
+    assert walk.page.get_by_text("This page returns").is_hidden()
+
+
+def test_the_payment_page_has_the_shops_colours(walk: Walk):
+    """The button that leads to the payment page and those on it are of one kind, by day and by night."""
+    colours = "element => [getComputedStyle(element).backgroundColor, getComputedStyle(element).color]"
+    walk.fill_the_cart()
+    seen = []
+    for name in ("Check out", "Continue"):
+        for scheme in ("light", "dark"):
+            walk.page.emulate_media(color_scheme=scheme)
+            seen.append(walk.page.get_by_role("button", name=name).evaluate(colours))
+        if name == "Check out":
+            with walk.page.expect_navigation(wait_until="load"):
+                walk.page.get_by_role("button", name=name).click()
+    assert seen[:2] == seen[2:]
+    assert seen[0] != seen[1]
+
+
+def test_a_customer_pays_behind_tls_with_csrf_protection(start):
     """Flask-WTF's strict referrer check is passed by every form, also where JavaScript submits none of them."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    with serving(shop_app, ssl_context=context) as base_url:
-        walk = Walk(visits.open(ignore_https_errors=True), base_url, shop_app)
-        walk.fill_the_cart()
-        walk.choose()
-        walk.page.get_by_role("button", name="Check payment status").click()
-        walk.page.get_by_text("Send exactly").first.wait_for()
-        walk.page.get_by_text("Pay with another method").click()
-        walk.page.get_by_label("BTC on Bitcoin").check()
-        walk.page.get_by_role("button", name="Continue").click()
-        walk.page.get_by_text("BTC").first.wait_for()
-        walk.pay()
-        walk.wait_for("Paid, thank you")
-        walk.see_it_shipped_once()
-        visits.close()
+    walk = start(ssl_context=context, ignore_https_errors=True)
+    walk.fill_the_cart()
+    walk.choose()
+    walk.page.get_by_role("button", name="Check payment status").click()
+    walk.page.get_by_text("Send exactly").first.wait_for()
+    walk.page.get_by_text("Pay with another method").click()
+    walk.page.get_by_label("BTC on Bitcoin").check()
+    walk.page.get_by_role("button", name="Continue").click()
+    walk.page.get_by_role("heading", name="BTC").wait_for()
+    walk.pay()
+    walk.wait_for("Paid, thank you")
+    walk.see_it_shipped_once()
 
 
 @pytest.mark.parametrize(
@@ -179,14 +254,18 @@ def test_each_way_to_pay_has_its_own_page(walk: Walk, button, words):
     assert walk.page.get_by_text("try again").count() == 0
 
 
-def test_the_readme_shows_the_page_as_it_is(walk: Walk, tmp_path):
-    """The committed picture exists; with ITERAPAY_WRITE_DOCS=1 this test makes it anew."""
+def test_the_readme_shows_the_page_as_it_is(start):
+    """The committed picture is of this page, sharp and small; with ITERAPAY_WRITE_DOCS=1 this test makes it anew."""
+    walk = start(viewport={"width": 820, "height": 400}, device_scale_factor=2)
     walk.fill_the_cart()
     walk.choose()
-    picture = walk.page.locator("body").screenshot()
+    shown = Image.open(io.BytesIO(walk.page.locator("body").screenshot(animations="disabled")))
     if os.environ.get("ITERAPAY_WRITE_DOCS") == "1":
         IMAGE.parent.mkdir(parents=True, exist_ok=True)
-        IMAGE.write_bytes(picture)
-    with Image.open(io.BytesIO(picture)) as shown, Image.open(IMAGE) as committed:
-        assert abs(shown.width - committed.width) <= 40
+        shown.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(IMAGE, optimize=True)
+    assert IMAGE.stat().st_size < 150_000
+    with Image.open(IMAGE) as committed:
+        assert shown.width == committed.width
         assert abs(shown.height - committed.height) <= 120
+        [code] = zxingcpp.read_barcodes(committed.convert("RGB"), try_invert=False)
+    assert code.text.startswith("TSANDBOX")

@@ -229,8 +229,8 @@ def test_the_thanks_page_believes_the_payment_and_not_the_address(visitor):
         ("pay_exact", "Shipped", True),
         ("pay_over", "Shipped", True),
         ("pay_pending", "Payment seen", True),
-        ("pay_short", "Part of the payment arrived", True),
-        ("aml_fail", "Checking your payment", True),
+        ("pay_short", "Partly paid", True),
+        ("aml_fail", "Checking payment", True),
         ("expire", "The price has expired", False),
     ],
 )
@@ -347,6 +347,27 @@ def test_every_page_keeps_to_a_strict_policy(visitor, path):
     assert not re.search(r"<style|<script(?! src=\"/static/)|\sstyle=|\son\w+=|src=\"(?!/static/)", answer.text)
     assert answer.headers["Referrer-Policy"] == "same-origin"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/pay/{}", "/pay/made-up"])
+def test_payment_pages_wear_the_shops_looks(visitor, path):
+    """The shop's name leads home from every one of them, and its small style sheet has the last word."""
+    visitor.order()
+    token = visitor.submit("/checkout").location.removeprefix("/pay/")
+    page = visitor.get(path.format(token)).text
+    assert '<a class="brand" href="/">' in page
+    assert page.index("/pay/static/checkout.css") < page.index("/static/payment.css")
+    assert len(visitor.get("/static/payment.css").data) < 1024
+
+
+def test_payment_pages_speak_the_browsers_language_in_the_shops_frame(visitor):
+    """What the shop adds to them is its name, which needs no translation."""
+    visitor.order()
+    path = visitor.submit("/checkout").location
+    page = visitor.client.get(path, headers={"Accept-Language": "ar"}, buffered=True).text
+    assert '<html lang="ar" dir="rtl">' in page
+    assert "Marginalia</a>" in page
+    assert 'lang="en"' in visitor.client.get(path, headers={"Accept-Language": "tlh"}, buffered=True).text
 
 
 def test_the_payment_page_has_an_icon_too(visitor):
