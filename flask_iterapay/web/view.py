@@ -132,7 +132,7 @@ class PageView:
             self.known_state,
             self.is_unreachable,
             self.changed_at,
-            self.invoice and self.invoice.expires_at,
+            self.invoice and (self.invoice.invoice_id, self.invoice.pay_amount, self.invoice.expires_at),
             [(transfer.transaction_id, transfer.tx_hash) for transfer in self.transfers],
             self.has_refused_transfer,
             self.is_locked,

@@ -62,13 +62,17 @@ class Relay:
 
 
 class Customer:
-    """Somebody with an order's page open, and the shop behind it."""
+    """Somebody with an order's page open, and the shop behind it.
+
+    ``page_scripts`` run on the page before its own, and spoil it for tests of the tests.
+    """
 
     def __init__(self, visits: Any, shop: Shop, base_url: str) -> None:
         self.visits = visits
         self.shop = shop
         self.base_url = base_url
         self.polls: list[str] = []
+        self.page_scripts: tuple[str, ...] = ()
         self.page: Page
 
     def open(self, *steps: Step, method: str | None = "1", days_ahead: int = -1, **options: Any) -> "Page":
@@ -80,7 +84,8 @@ class Customer:
         self.page = self.visits.open(**options)
         self.page.set_default_timeout(10_000)
         self.page.on("request", self._note)
-        self.page.add_init_script(LISTEN)
+        for script in (LISTEN, *self.page_scripts):
+            self.page.add_init_script(script)
         stop_clock(self.page, self.shop.clock.now + timedelta(days=days_ahead))
         self.page.goto(self.base_url + path)
         return self.page

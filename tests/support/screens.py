@@ -53,11 +53,12 @@ class FragileStore(MemoryStore):
 
 
 def make_shop(folder: Path, **config: object) -> Shop:
-    """A shop that may read the sandbox every second, and has the icon that every browser asks a site for."""
+    """A shop that may read the sandbox every second, with a page to come back to and the icon that browsers ask for."""
     config = {"ITERAPAY_SYNC_SECONDS": 1, "ITERAPAY_SUPPORT_URL": "https://shop.example/help"} | config
     shop = Shop(folder, iterapay=IteraPay(store=FragileStore()), **config)
     CSRFProtect(shop.app)
-    shop.app.add_url_rule("/favicon.ico", view_func=lambda: ("", 204))
+    shop.app.add_url_rule("/favicon.ico", "icon", lambda: ("", 204))
+    shop.app.add_url_rule("/thanks", "thanks", lambda: "<title>Thanks</title><h1>Thank you for your order</h1>")
     return shop
 
 
@@ -252,10 +253,11 @@ SCREENS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Exhibit:
-    """A prepared screen: the shop, and the request that it is the answer to."""
+    """A prepared screen: the shop, and the page or the form that it is the answer to."""
 
     shop: Shop
-    request: "WSGIEnvironment"
+    path: str
+    form: Mapping[str, str] | None
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if environ["PATH_INFO"] != "/":
@@ -265,7 +267,13 @@ class _Exhibit:
             # A browser writes any other status into its console, where tests look for faults of the page.
             return start_response("200 OK", headers, exc_info)
 
-        return self.shop.app(environ | self.request, start_well)
+        return self.shop.app(environ | self._make_request(), start_well)
+
+    def _make_request(self) -> "WSGIEnvironment":
+        is_get = self.form is None
+        request = EnvironBuilder(self.path, method="GET" if is_get else "POST", data=self.form).get_environ()
+        names = ("REQUEST_METHOD", "PATH_INFO", "CONTENT_TYPE", "CONTENT_LENGTH", "wsgi.input")
+        return {name: request[name] for name in names if name in request}
 
 
 class Gallery:
@@ -307,11 +315,8 @@ class Gallery:
     def _prepare(self, screen: Screen) -> _Exhibit:
         shop = make_shop(self._folder / screen.name, **screen.config)
         self._dress(shop)
-        path = prepare(shop, *screen.steps, method=screen.method, **screen.order) + screen.suffix
-        is_get = screen.form is None
-        request = EnvironBuilder(path, method="GET" if is_get else "POST", data=screen.form).get_environ()
-        names = ("REQUEST_METHOD", "PATH_INFO", "CONTENT_TYPE", "CONTENT_LENGTH", "wsgi.input")
-        return _Exhibit(shop=shop, request={name: request[name] for name in names if name in request})
+        path = prepare(shop, *screen.steps, method=screen.method, **screen.order)
+        return _Exhibit(shop=shop, path=path + screen.suffix, form=screen.form)
 
 
 @contextmanager

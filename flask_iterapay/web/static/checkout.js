@@ -103,7 +103,8 @@
     const { politeness } = main.dataset;
     const farewell = leaveSoon();
     if (politeness !== "off" && sentence() && sentence() !== announced) announce(sentence() + farewell, politeness);
-    announced = sentence();
+    // What was not said may come again with a weight of its own.
+    announced = politeness === "off" ? "" : sentence();
   }
 
   // Only a page that was seen to turn to paid goes on by itself: who comes back to it wants to read it.
