@@ -51,16 +51,6 @@ def stop_clock(page: "Page", now: datetime) -> None:
     page.clock.pause_at(now)
 
 
-class Relay:
-    """A WSGI app that is whichever app the present test has: one server for all, since a server is slow to stop."""
-
-    app: Any = None
-    base_url: str = ""
-
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-        return self.app(environ, start_response)
-
-
 class Customer:
     """Somebody with an order's page open, and the shop behind it.
 

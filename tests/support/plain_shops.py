@@ -1,4 +1,4 @@
-"""Shops on a scripted gateway, nobody's sandbox, and one server for however many of them."""
+"""Shops on a scripted gateway, and nobody's sandbox."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from flask_iterapay import IteraPay
 from flask_iterapay.gateway.client import GatewayClient
 from flask_iterapay.orders.stores.memory import MemoryStore
 
-__all__ = ["PlainShop", "Relay", "make_plain_shop"]
+__all__ = ["PlainShop", "make_plain_shop"]
 
 
 class PlainShop(Shop):
@@ -52,13 +52,3 @@ def make_plain_shop(
     )
     shop.app.add_url_rule("/favicon.ico", view_func=lambda: ("", 204))
     return shop
-
-
-class Relay:
-    """A WSGI app that is whichever app the present test has: one server for all, since a server is slow to stop."""
-
-    app: Any = None
-    base_url: str = ""
-
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-        return self.app(environ, start_response)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from flask import Flask
@@ -40,6 +40,16 @@ class _Quiet(WSGIRequestHandler):
         answer = (environ or {}).get(_ANSWER)
         if hasattr(answer, "close"):
             answer.close()
+
+
+class Relay:
+    """A WSGI app that is whichever app the present test has: one server for all, since a server is slow to stop."""
+
+    app: Any = None
+    base_url: str = ""
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        return self.app(environ, start_response)
 
 
 @contextmanager

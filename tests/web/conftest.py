@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 import screens
-from customers import Customer, Relay
-from servers import serving
+from customers import Customer
+from servers import Relay, serving
 from shops import Shop
 
 

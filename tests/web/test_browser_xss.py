@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from plain_shops import Relay, make_plain_shop
-from servers import ROOT, serving
+from plain_shops import make_plain_shop
+from servers import ROOT, Relay
 from shops import Shop
 from worlds import Timepiece
 
@@ -206,14 +206,6 @@ class Attack:
             with self.page.expect_navigation():
                 self.page.evaluate(SET_STATE, text)
             self.inspect("refused state")
-
-
-@pytest.fixture(scope="module")
-def relay():
-    """The server of this module."""
-    relay = Relay()
-    with serving(relay) as relay.base_url:
-        yield relay
 
 
 @pytest.fixture

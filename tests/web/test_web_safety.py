@@ -10,10 +10,10 @@ import pytest
 from flask import session
 from flask_wtf.csrf import CSRFProtect
 from itsdangerous import URLSafeSerializer, URLSafeTimedSerializer
+from plain_shops import make_plain_shop
 from shops import Shop, csrf_token
 
 from flask_iterapay import IteraPay, OrderStatus, StoreUnavailableError
-from flask_iterapay.gateway.client import GatewayClient
 from flask_iterapay.gateway.signing import SIGNATURE_HEADER, sign
 from flask_iterapay.orders.stores.memory import MemoryStore
 from flask_iterapay.web.tokens import TokenSigner
@@ -55,23 +55,6 @@ class Gateway:
         if path.endswith("/transactions/list"):
             return {"data": [], "total": 0}
         return {"id": "inv-1", "state": "pending", "amount": "25.00", "type": self.text, "description": self.text}
-
-
-def make_shop(folder, gateway: Gateway, **config: object) -> Shop:
-    """A shop whose gateway is the given one, and nobody's sandbox."""
-    client = GatewayClient(
-        base_url="https://gateway.example", merchant_id="m", api_key="k", transport=httpx.MockTransport(gateway)
-    )
-    return PlainShop(
-        folder, iterapay=IteraPay(client=client), ITERAPAY_SANDBOX=False, ITERAPAY_WEBHOOK_SECRETS=SECRET, **config
-    )
-
-
-class PlainShop(Shop):
-    """A shop without a sandbox, and so without its switches."""
-
-    def set_sandbox(self, **settings: str) -> None:
-        """Do nothing: there is none."""
 
 
 @pytest.fixture
@@ -274,7 +257,7 @@ class TestHeaders:
 
     def test_while_something_is_broken(self, tmp_path, gateway):
         """A gateway or a database that is down, and a bug that nobody foresaw."""
-        shop = make_shop(tmp_path, gateway, PROPAGATE_EXCEPTIONS=False)
+        shop = make_plain_shop(tmp_path, gateway, PROPAGATE_EXCEPTIONS=False)
         path = shop.place()
         shop.client.get(path)
         gateway.status = 503
@@ -327,7 +310,7 @@ def _send_hint(shop: Shop, body: bytes = b'{"invoiceID": "inv-1"}'):
 class TestEscaping:
     def test_a_hostile_gateway_runs_nothing_on_the_page(self, tmp_path, gateway):
         """Methods, address and refusals are text on every page of the way, and no tag or attribute comes of them."""
-        shop = make_shop(tmp_path, gateway)
+        shop = make_plain_shop(tmp_path, gateway)
         path = shop.place(description=HOSTILE, return_url="/thanks")
         pages = [shop.client.get(path).text]
         shop.choose(path)
@@ -349,7 +332,7 @@ class TestEscaping:
 
     def test_words_of_a_refusal_stay_in_the_log(self, tmp_path, gateway):
         """A customer is told what to do, in the shop's own words."""
-        shop = make_shop(tmp_path, gateway)
+        shop = make_plain_shop(tmp_path, gateway)
         path = shop.place()
         shop.client.get(path)
         gateway.text, gateway.status = "internal details", 403
@@ -421,7 +404,7 @@ class TestLogs:
         forged = f"x{end}CRITICAL flask_iterapay: all orders are paid"
         gateway.text = forged
         caplog.set_level("DEBUG", "flask_iterapay")
-        shop = make_shop(tmp_path, gateway)
+        shop = make_plain_shop(tmp_path, gateway)
         path = shop.place()
         shop.client.get(path)
         for status in (400, 401, 403, 429, 500):
@@ -499,7 +482,7 @@ class TestFlood:
     def test_many_polls_are_one_reading_an_interval(self, tmp_path, gateway):
         """However many tabs ask, and however they ask, the gateway hears of it once in fifteen seconds."""
         gateway.text = "USDT"
-        shop = make_shop(tmp_path, gateway)
+        shop = make_plain_shop(tmp_path, gateway)
         path = shop.place()
         shop.choose(path)
         for interval in range(3):
@@ -513,7 +496,7 @@ class TestFlood:
 
     def test_made_up_tokens_and_forged_hints_reach_no_gateway(self, tmp_path, gateway):
         """What nobody signed costs a shop nothing but the answer."""
-        shop = make_shop(tmp_path, gateway)
+        shop = make_plain_shop(tmp_path, gateway)
         for number in range(30):
             shop.client.get(f"/pay/{number}")
             shop.client.post(f"/pay/{number}", data={"method": "1"})
@@ -523,7 +506,7 @@ class TestFlood:
 
 def test_an_app_without_the_sandbox_has_no_panel(tmp_path, gateway):
     """Where real money moves the panel is as absent as any other page."""
-    shop = make_shop(tmp_path, gateway)
+    shop = make_plain_shop(tmp_path, gateway)
     for path in ("panel/", "panel/settings", "payment_methods"):
         assert shop.client.get(f"/pay/sandbox/{path}").status_code == 404
         assert shop.client.post(f"/pay/sandbox/{path}").status_code == 404
