@@ -27,7 +27,6 @@ __all__ = [
 Auth = Literal["api_key", "bearer"]
 Aml = Literal["require", "unless_failed"]
 Value = TypeVar("Value")
-Word = TypeVar("Word", bound=str)
 
 LANGUAGES = ("en", "de", "es", "fr", "pt", "ru", "tr", "ar", "zh", "ja")
 """The languages that the pages exist in; the first is what they are written in."""
@@ -55,7 +54,7 @@ _MEANINGS = {
     "WEBHOOK_SECRETS": f"the secret that the webhook is registered with, at least {_MIN_SECRET_LENGTH} characters",
 }
 # Right after the scheme, so that a wallet takes no other address for the one to pay, such as a token's contract.
-_QR_URI = r"[A-Za-z][A-Za-z0-9+.-]*:(?://[a-z]+/)?\{address\}[!-z~]*(?:\{pay_amount\}[!-z~]*)?"
+_QR_URI = r"(?!(?i:https?|javascript|data|file|mailto):)(?=.{1,200}$)[A-Za-z][A-Za-z0-9+.-]*:(?://[a-z]+/)?\{address\}[!-z~]*(?:\{pay_amount\}[!-z~]*)?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +137,7 @@ class Settings:
             return_origins=read("RETURN_ORIGINS", values.origins(allows_http=is_relaxed), ()),
             reconcile_seconds=read("RECONCILE_SECONDS", values.seconds(1, 3600), None),
             languages=read("LANGUAGES", _languages, LANGUAGES),
-            return_seconds=read("RETURN_SECONDS", values.seconds(5, 60), None),
+            return_seconds=read("RETURN_SECONDS", values.seconds(20, 120), None),
             qr_uris=read("QR_URIS", _qr_uris, _qr_uris({})),
         )
         reader.close()
@@ -217,8 +216,8 @@ def _required(*, is_sandbox: bool, is_relaxed: bool, has_store: bool, has_client
 _token = values.text_like("[!-~]+", "must be ASCII without blanks")
 _qr_uri = values.text_like(
     _QR_URI,
-    "must hold URIs: a scheme and a colon, {address} right after it (or after //, a word and /), "
-    "and then ASCII without blanks, with {pay_amount} in it once or not at all",
+    "must hold URIs of up to 200 characters: a wallet's scheme and a colon, {address} right after it (or after //, a "
+    "word and /), and then ASCII without blanks, with {pay_amount} in it once or not at all",
 )
 _merchant_id = values.text_like("[A-Za-z0-9_-]{1,64}", "must be letters, digits, - and _, as the dashboard shows it")
 

@@ -1,7 +1,7 @@
 """Making an order's invoice: when, by which steps, and never twice for one choice.
 
-The steps are those of architecture section 6. T0 saves the intent, then the gateway is asked for an invoice; T1 saves
-its id; only then, in T2, is the address asked for. So nobody can pay an invoice that the order does not know.
+T0 saves the intent, then the gateway is asked for an invoice; T1 saves its id; only then, in T2, is the address asked
+for. So nobody can pay an invoice that the order does not know.
 """
 
 import logging
@@ -84,9 +84,7 @@ class InvoiceMaker:
             GatewayError: the gateway failed before an address could be given out; nothing can be paid by mistake.
             StoreError: the store failed.
         """
-        method = next((m for m in self.offered_methods() if str(m.method_id) == method_id), None)
-        if method is None:
-            raise MethodNotOfferedError(order_id, f"payment method {method_id!r:.80} is not offered")
+        method = self._find_offered(order_id, method_id)
         order = self._ledger.get(order_id)
         if order.current_invoice and self._is_live(order.current_invoice, order, method, self._clock()):
             return self._complete(order)
@@ -107,6 +105,7 @@ class InvoiceMaker:
         # While the gateway cannot be read, nobody knows whether the customer has paid after all.
         if order.status is not OrderStatus.EXPIRED or record is None or order.unreachable_since:
             return order
+        self._find_offered(order_id, str(record.method.method_id))
         order = self._quote_again(order, record)
         if order.status is not OrderStatus.EXPIRED:
             return order
@@ -130,6 +129,12 @@ class InvoiceMaker:
         except GatewayError as error:
             logger.warning("order %r: no invoice could be made: %s", order_id, error)
             return self._ledger.get(order_id)
+
+    def _find_offered(self, order_id: str, method_id: str) -> PaymentMethod:
+        method = next((m for m in self.offered_methods() if str(m.method_id) == method_id), None)
+        if method is None:
+            raise MethodNotOfferedError(order_id, f"payment method {method_id!r:.80} is not offered")
+        return method
 
     def _read_again(self, order: Order, method: PaymentMethod) -> Order:
         """Read the gateway before the method changes, so that nobody who has just paid is asked to pay once more.

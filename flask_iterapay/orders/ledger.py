@@ -1,6 +1,6 @@
 """Orders in a store: read, compute, save, and read again when somebody else was faster.
 
-This is the one mechanism that makes concurrent changes safe (architecture section 5). Everything that changes an order
+This is the one mechanism that makes concurrent changes safe. Everything that changes an order
 goes through ``change`` or ``save``; both compare the version that was read with the one that is stored.
 """
 

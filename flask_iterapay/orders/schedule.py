@@ -1,4 +1,4 @@
-"""When an order is read again (architecture section 6): often while somebody waits, ever more rarely later."""
+"""When an order is read again: often while somebody waits, ever more rarely later."""
 
 from datetime import datetime, timedelta
 

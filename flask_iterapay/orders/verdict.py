@@ -49,7 +49,7 @@ class Verdict:
 
 
 def judge(record: InvoiceRecord, *, order_amount: Decimal, now: datetime, policy: Policy) -> Verdict:
-    """Give the verdict on one invoice from its newest snapshot (architecture section 4, rules 1 to 5)."""
+    """Give the verdict on one invoice from its newest snapshot."""
     snapshot = record.snapshot
     if snapshot is None:
         return Verdict(status=OrderStatus.AWAITING_PAYMENT if record.address else OrderStatus.PREPARING)

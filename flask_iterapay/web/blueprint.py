@@ -39,6 +39,7 @@ def create_blueprint() -> Blueprint:
     blueprint.get("/<token>", endpoint="checkout")(checkout.checkout)
     blueprint.post("/<token>", endpoint="choose_method")(checkout.choose_method)
     blueprint.post("/<token>/check", endpoint="check")(checkout.check)
+    blueprint.get("/<token>/check", endpoint="leave_check")(checkout.leave_check)
     blueprint.get("/<token>/status", endpoint="status")(checkout.status)
     blueprint.route("/sandbox/<path:path>", methods=["GET", "POST"], endpoint="sandbox")(_sandbox)
     blueprint.register_error_handler(CSRFError, checkout.on_csrf_error)

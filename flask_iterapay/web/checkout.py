@@ -26,7 +26,16 @@ from .page import Notice, offered_methods, render_page
 from .state import current_iterapay
 from .view import build_view, status_payload
 
-__all__ = ["check", "checkout", "choose_method", "not_found", "on_csrf_error", "on_store_error", "status"]
+__all__ = [
+    "check",
+    "checkout",
+    "choose_method",
+    "leave_check",
+    "not_found",
+    "on_csrf_error",
+    "on_store_error",
+    "status",
+]
 
 _RETRY_AFTER_SECONDS = 15
 
@@ -46,7 +55,7 @@ def choose_method(token: str) -> ResponseReturnValue:
     methods = offered_methods()
     form = MethodForm(methods or ())
     if methods is None or not form.validate_on_submit():
-        notice = Notice.METHODS_UNAVAILABLE if methods is None else None
+        notice = Notice.METHODS_UNAVAILABLE if methods is None else None if form.method.errors else Notice.STALE_FORM
         return render_page(token, current_iterapay.service.get(order_id), form=form, notice=notice, status=422)
     return _act(token, order_id, lambda: current_iterapay.service.choose_method(order_id, form.method.data))
 
@@ -59,6 +68,11 @@ def check(token: str) -> ResponseReturnValue:
         return render_page(token, current_iterapay.service.get(order_id), notice=Notice.STALE_FORM, status=422)
     service = current_iterapay.service
     return _act(token, order_id, lambda: service.renew(order_id) if form.renew.data else service.check(order_id))
+
+
+def leave_check(token: str) -> ResponseReturnValue:
+    """``GET /<token>/check``: a form's answer was loaded anew, so back to the page."""
+    return redirect(url_for(".checkout", token=token), 303)
 
 
 def status(token: str) -> ResponseReturnValue:
@@ -123,7 +137,7 @@ def _act(token: str, order_id: str, action: Callable[[], Order]) -> ResponseRetu
 
 def _refused(token: str, order_id: str, error: GatewayError | OrderError) -> ResponseReturnValue:
     if isinstance(error, TooManyInvoicesError):
-        notice, status = Notice.TOO_MANY_CHANGES, 409
+        notice, status = Notice.TOO_MANY_TRIES, 409
     elif isinstance(error, MethodNotOfferedError):
         notice, status = Notice.METHOD_REFUSED, 422
     else:

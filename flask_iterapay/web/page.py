@@ -10,14 +10,17 @@ from ..errors import GatewayError
 from ..gateway.models import PaymentMethod
 from ..orders.models import Order
 from .forms import CheckForm, MethodForm
-from .qr import qr_payload, qr_svg
+from .qr import has_qr_amount, qr_payload, qr_svg
 from .state import current_iterapay
 from .translation import choose_translation
-from .view import PageState, PageView, build_options, build_view
+from .view import PageState, build_options, build_view
 
 __all__ = ["Notice", "offered_methods", "page_context", "render_page"]
 
 logger = logging.getLogger("flask_iterapay")
+
+
+_OFFERS_METHODS = {PageState.CHOOSE_METHOD, PageState.WAITING, PageState.EXPIRED}
 
 
 class Notice(StrEnum):
@@ -26,7 +29,7 @@ class Notice(StrEnum):
     METHODS_UNAVAILABLE = "methods_unavailable"
     METHOD_REFUSED = "method_refused"
     GATEWAY_DOWN = "gateway_down"
-    TOO_MANY_CHANGES = "too_many_changes"
+    TOO_MANY_TRIES = "too_many_tries"
     STALE_FORM = "stale_form"
 
 
@@ -34,7 +37,7 @@ def page_context() -> dict[str, object]:
     """What every template of ours knows, the error pages too; nothing secret is among it."""
     settings = current_iterapay.settings
     return {
-        "t": choose_translation(settings.languages),
+        "ip_t": choose_translation(settings.languages),
         "is_sandbox": settings.is_sandbox,
         "support_url": settings.support_url,
         "return_seconds": settings.return_seconds,
@@ -57,11 +60,12 @@ def render_page(
     now = current_iterapay.clock()
     view = build_view(order, now)
     methods: tuple[PaymentMethod, ...] | None = ()
-    if view.state in (PageState.CHOOSE_METHOD, PageState.WAITING):
+    if view.state in _OFFERS_METHODS:
         methods = offered_methods()
         if methods is None and view.state is PageState.CHOOSE_METHOD:
             notice = notice or Notice.METHODS_UNAVAILABLE
-    payload = qr_payload(view.invoice, current_iterapay.settings.qr_uris) if view.invoice else ""
+    qr_uris = current_iterapay.settings.qr_uris
+    payload = qr_payload(view.invoice, qr_uris) if view.invoice else ""
     context = {
         "token": token,
         "order": order,
@@ -70,17 +74,11 @@ def render_page(
         "method_form": form or MethodForm(methods or ()),
         "check_form": CheckForm(),
         "qr": Markup(qr_svg(payload)) if payload else None,  # noqa: S704
-        "has_qr_amount": _has_amount(payload, view),
+        "has_qr_amount": view.invoice is not None and has_qr_amount(view.invoice, qr_uris),
         "sandbox_url": _sandbox_url(token, order),
         "notice": notice,
     }
     return render_template("iterapay/checkout.html", **context), status
-
-
-def _has_amount(payload: str, view: PageView) -> bool:
-    """Whether a code holds the pay amount besides the address."""
-    invoice = view.invoice
-    return invoice is not None and payload != invoice.address and (invoice.pay_amount or payload) in payload
 
 
 def _sandbox_url(token: str, order: Order) -> str | None:

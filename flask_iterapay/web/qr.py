@@ -8,7 +8,7 @@ from itertools import groupby
 from ..orders.models import InvoiceRecord
 from ..orders.verdict import has_money
 
-__all__ = ["qr_payload", "qr_svg"]
+__all__ = ["has_qr_amount", "qr_payload", "qr_svg"]
 
 _QUIET_MODULES = 4
 # No character with a meaning in a URI: whatever the gateway sends stays the address, or the amount, and nothing else.
@@ -22,13 +22,19 @@ def qr_payload(invoice: InvoiceRecord, qr_uris: Mapping[str, str]) -> str:
     ``qr_uris`` are those of the settings. The address stays bare where the gateway's words do not fit into a URI, and
     once money was seen, since the amount of a URI would then ask for it again. Empty while there is no address.
     """
-    address, pay_amount = invoice.address or "", invoice.pay_amount or ""
-    uri = qr_uris.get(str(invoice.method.method_id))
-    if uri is None or has_money(invoice):
-        return address
-    if not _PLAIN_ADDRESS.fullmatch(address) or not _PLAIN_AMOUNT.fullmatch(pay_amount):
-        return address
-    return uri.replace("{address}", address).replace("{pay_amount}", pay_amount)
+    address, uri = invoice.address or "", _choose_uri(invoice, qr_uris)
+    return uri.replace("{address}", address).replace("{pay_amount}", invoice.pay_amount or "") if uri else address
+
+
+def has_qr_amount(invoice: InvoiceRecord, qr_uris: Mapping[str, str]) -> bool:
+    """Whether the code of an invoice holds its pay amount too."""
+    return "{pay_amount}" in _choose_uri(invoice, qr_uris)
+
+
+def _choose_uri(invoice: InvoiceRecord, qr_uris: Mapping[str, str]) -> str:
+    uri = qr_uris.get(str(invoice.method.method_id), "")
+    is_plain = _PLAIN_ADDRESS.fullmatch(invoice.address or "") and _PLAIN_AMOUNT.fullmatch(invoice.pay_amount or "")
+    return uri if is_plain and not has_money(invoice) else ""
 
 
 @lru_cache(maxsize=256)
@@ -48,8 +54,8 @@ def qr_svg(payload: str) -> str:
     matrix = code.get_matrix()
     size = len(matrix)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size} {size}" shape-rendering="crispEdges" '
-        f'aria-hidden="true"><rect width="{size}" height="{size}" fill="#fff"/>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size} {size}" shape-rendering="crispEdges">'
+        f'<rect width="{size}" height="{size}" fill="#fff"/>'
         f'<path stroke="#000" transform="translate(0 .5)" d="{_path(matrix)}"/></svg>'
     )
 

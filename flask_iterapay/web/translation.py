@@ -5,6 +5,7 @@ nor get in their way. Flask-Babel is used where a shop has set it up, and is not
 """
 
 import gettext
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,6 +18,8 @@ from ..config import LANGUAGES
 
 __all__ = ["Translation", "choose_translation", "load_translation"]
 
+logger = logging.getLogger("flask_iterapay")
+
 _FOLDER = Path(__file__).with_name("translations")
 _RIGHT_TO_LEFT = {"ar"}
 # What a catalog's name leaves open, as BCP 47 has it.
@@ -25,9 +28,9 @@ _TAGS = {"zh": "zh-Hans"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Translation:
-    """One language: what templates know as ``t``.
+    """One language: what templates know as ``ip_t``.
 
-    ``language`` names the catalog. ``t(message, **values)`` translates a message, which may contain markup, and puts
+    ``language`` names the catalog. ``ip_t(message, **values)`` translates a message, which may contain markup, and puts
     the values in, escaped; a message without a translation stays English.
     """
 
@@ -75,7 +78,9 @@ def _babel_languages() -> list[str]:
         return []
     try:
         from flask_babel import get_locale
-    except ImportError:  # another extension goes by that name
+
+        locale = get_locale()
+    except Exception:
+        logger.warning("the shop's language could not be told, so the browser decides", exc_info=True)
         return []
-    locale = get_locale()
     return [locale.language] if locale else []

@@ -6,7 +6,7 @@ it is announced, and when the browser asks again.
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _MAX_TRANSFERS = 5
+DAY_SECONDS = 86_400
 
 
 class PageState(StrEnum):
@@ -132,7 +133,8 @@ class PageView:
             self.known_state,
             self.is_unreachable,
             self.changed_at,
-            self.invoice and (self.invoice.invoice_id, self.invoice.pay_amount, self.invoice.expires_at),
+            self.invoice and replace(self.invoice, snapshot=None),
+            self.seconds_left is not None and self.seconds_left < DAY_SECONDS,
             [(transfer.transaction_id, transfer.tx_hash) for transfer in self.transfers],
             self.has_refused_transfer,
             self.is_locked,

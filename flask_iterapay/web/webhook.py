@@ -1,7 +1,7 @@
 """The signed receiver. A blueprint object of its own, because it is the only thing exempt from CSRF protection.
 
-An authentic webhook is a hint: it names an invoice worth looking at, and proves nothing. The answers are those of
-architecture section 7.
+An authentic webhook is a hint: it names an invoice worth looking at, and proves nothing. It is 401 without a valid
+signature, 200 once what it says is known, and 503 if it has to come again.
 """
 
 import logging

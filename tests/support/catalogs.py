@@ -26,7 +26,7 @@ def extract() -> Catalog:
     catalog = Catalog(project="flask-iterapay", header_comment=_HEADER)
     for path in sorted(TEMPLATES.rglob("*.html")):
         with path.open("rb") as file:
-            found = jinja2.ext.babel_extract(file, ["t"], [], {"encoding": "utf-8", "silent": "false"})
+            found = jinja2.ext.babel_extract(file, ["ip_t"], [], {"encoding": "utf-8", "silent": "false"})
             for _, _, message, _ in found:
                 # A call with values is given as a tuple of which only the first is a message.
                 text = message if isinstance(message, str) else message[0]

@@ -93,7 +93,7 @@ def _parse(record: Record) -> Order:
 
 
 def _name_change(before: Order, after: Order) -> str:
-    """What a save is for, in the words of architecture section 6."""
+    """What a save is for, T0, T1, T2 or another."""
     if after.intent and not before.intent:
         return "saving the intent"
     if len(after.invoices) > len(before.invoices):

@@ -33,7 +33,7 @@ _SCREEN = {screen.name: screen for screen in SCREENS}
 SHOWN = [
     *{screen.state or screen.name: screen for screen in reversed(SCREENS)}.values(),
     _SCREEN["choose_method_refused"],
-    replace(_SCREEN["paid"], name="paid_returning", config={"ITERAPAY_RETURN_SECONDS": 9}),
+    replace(_SCREEN["paid"], name="paid_returning", config={"ITERAPAY_RETURN_SECONDS": 20}),
 ]
 """A screen of each state, the error pages, and two that show what those do not."""
 

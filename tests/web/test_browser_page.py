@@ -63,18 +63,53 @@ class TestChange:
         page.locator(f"main:not([data-next-poll='{pause}'])").wait_for()
         customer.shop.mend_gateway()
         customer.poll(customer.pause())
-        page.locator("main .ip-notice").wait_for(state="detached")
+        page.locator("main .ip-notice:visible").wait_for(state="detached")
         page.clock.run_for(200)
         amount = page.locator("#ip-amount").inner_text()
-        assert customer.hear() == [["polite", UNREACHABLE], ["polite", f"Send exactly {amount} USDT"]]
+        assert customer.hear() == [
+            ["polite", UNREACHABLE],
+            ["polite", f"Send exactly {amount} USDT. Send it on the TRON network."],
+        ]
 
-    def test_a_change_under_the_same_heading_is_silent(self, customer):
-        """A refused transfer brings a notice, and the heading is not read out again."""
+    def test_a_notice_that_forbids_to_send_is_said_instead_of_the_heading(self, customer):
+        """A transfer that failed may have been the customer's own, and the same heading asks for another one."""
         customer.open()
         customer.shop.act("pay_dust")
         customer.poll()
-        customer.see_notice("A transfer for this order was refused")
-        assert customer.hear() == []
+        customer.see_notice("A transfer for this order did not go through")
+        [[politeness, words]] = customer.hear()
+        assert politeness == "polite"
+        assert "please do not send again" in words
+
+    def test_another_address_under_the_same_words_is_said(self, customer):
+        """Asset, amount and network may be the same, and the address is not."""
+
+        def swap_address(route: "Route") -> None:
+            response = route.fetch()
+            route.fulfill(response=response, body=response.text().replace(address, "TANOTHERADDRESS"))
+
+        page = customer.open()
+        address = page.locator("#ip-address").inner_text()
+        page.route(PAGE, swap_address)
+        break_gateway(customer.shop)
+        customer.poll()
+        customer.see_notice(UNREACHABLE)
+        assert [words for _, words in customer.hear()] == [UNREACHABLE]
+        customer.shop.mend_gateway()
+        page.unroute(PAGE)
+        customer.poll(customer.pause())
+        page.locator("main .ip-notice:visible").wait_for(state="detached")
+        page.clock.run_for(200)
+        assert len(customer.hear()) == 2
+
+    def test_news_that_cannot_be_fetched_is_told_at_once(self, customer):
+        """A page that is known to be out of date does not wait for a second failure to say so."""
+        page = customer.open()
+        page.route(PAGE, lambda route: route.fulfill(status=500))
+        customer.shop.act("pay_exact")
+        customer.poll()
+        page.locator("[data-offline]").wait_for()
+        customer.forgive("status of 500")
 
     def test_what_was_opened_and_chosen_outlives_polls_and_news(self, customer):
         """A poll without news leaves the very same elements; a new page has the same list open, and the same choice."""

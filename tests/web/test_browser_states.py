@@ -30,6 +30,11 @@ from werkzeug.test import Client
 from flask_iterapay.web.view import PageState
 
 ASKING = "Send exactly 25.012507 USDT"
+ON_TRON, ON_ETHEREUM = (f"{ASKING}. Send it on the {network} network." for network in ("TRON", "Ethereum"))
+FAILED_TRANSFER = (
+    "A transfer for this order did not go through. If it was yours, please do not send again before support has "
+    "answered: contact them with the reference below."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +113,8 @@ class Turn:
     def announcement(self) -> list[list[str]]:
         """What is to be heard."""
         row = TABLE[self.state]
-        return [] if row.politeness == "off" else [[row.politeness, self.words or row.headline]]
+        words = self.words or (ON_TRON if self.state is PageState.WAITING else row.headline)
+        return [] if row.politeness == "off" else [[row.politeness, words]]
 
 
 def mend_gateway(shop: Shop) -> None:
@@ -156,7 +162,7 @@ LIVES: Mapping[str, tuple[Turn, ...]] = {
     "paid too much": (Turn(OVER, S.OVERPAID),),
     "failed, then paid too much": (
         Turn(PENDING, S.CONFIRMING),
-        Turn(act("fail"), S.WAITING),
+        Turn(act("fail"), S.WAITING, FAILED_TRANSFER),
         Turn(OVER, S.OVERPAID),
     ),
     "short, then the rest": (Turn(SHORT, S.UNDERPAID_OPEN), Turn(act("pay_second_half"), S.PAID)),
@@ -183,7 +189,7 @@ LIVES: Mapping[str, tuple[Turn, ...]] = {
     ),
     "expired, then renewed elsewhere": (
         Turn(pass_quote, S.EXPIRED),
-        Turn(renew, S.WAITING, "Send exactly 25.037520 USDT"),
+        Turn(renew, S.WAITING, "Send exactly 25.037520 USDT. Send it on the TRON network."),
         Turn(EXACT, S.PAID),
     ),
     "expired, then seen": (Turn(pass_quote, S.EXPIRED), Turn(PENDING, S.CONFIRMING)),
@@ -210,7 +216,10 @@ LIVES: Mapping[str, tuple[Turn, ...]] = {
         Turn(wait(1800), S.EXPIRED_WITH_MONEY),
     ),
     "cancelled": (Turn(cancel, S.CANCELLED),),
-    "another method elsewhere": (Turn(change_method, S.WAITING, "Send exactly 0.00038911 BTC"),),
+    "another method elsewhere": (
+        Turn(change_method, S.WAITING, "Send exactly 0.00038911 BTC. Send it on the Bitcoin network."),
+    ),
+    "another network elsewhere": (Turn(choose("2"), S.WAITING, ON_ETHEREUM),),
     "the gateway away for a while": (Turn(break_gateway, S.WAITING, OFFLINE), Turn(mend_gateway, S.WAITING)),
     "the gateway away after money": (
         Turn(PENDING, S.CONFIRMING),
@@ -264,12 +273,12 @@ class TestAnnouncements:
 
     def test_a_way_back_that_is_taken_by_itself_is_announced_with_the_news(self, visits, tmp_path, relay):
         """In one breath, so that nobody who listens is taken away unawares; who stays is told nothing more."""
-        shop = make_shop(tmp_path, ITERAPAY_RETURN_SECONDS=10)
+        shop = make_shop(tmp_path, ITERAPAY_RETURN_SECONDS=20)
         relay.app = shop.app
         customer = Customer(visits, shop, relay.base_url)
         page = customer.open()
         live(customer, Turn(EXACT, S.PAID))
-        said = [["polite", "Paid, thank you. This page returns to the shop in 10 seconds."]]
+        said = [["polite", "Paid, thank you. This page returns to the shop in 20 seconds."]]
         assert customer.hear() == said
         page.get_by_role("button", name="Stay here").press("Enter")
         assert page.get_by_role("link", name="Return to the shop").evaluate("link => link === document.activeElement")

@@ -4,6 +4,7 @@ The shop's clock stands still until a test moves it, and so does the browser's. 
 ``run_for``, so that pauses and time-outs cost nothing.
 """
 
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -89,15 +90,36 @@ class TestCountdown:
         assert page.get_by_text("Time left").count() == 0
 
     @pytest.mark.parametrize("days", [-1, 1])
-    def test_a_clock_that_is_set_meanwhile_changes_nothing(self, customer, days):
-        """Whoever puts the computer's clock right while the page is open sees the countdown go on."""
+    def test_a_clock_that_is_set_meanwhile_is_put_right_by_the_server(self, customer, days):
+        """Set forward it looks as after sleep, so the server is asked; the countdown goes on as the server says."""
         page = customer.open(days_ahead=0)
         page.clock.run_for(1000)
+        customer.shop.clock.advance(2)
         page.clock.set_system_time(customer.shop.clock.now + timedelta(days=days))
-        page.clock.run_for(1000)
-        assert customer.time_left() == pytest.approx(QUOTE_SECONDS - 2, abs=1)
-        assert customer.polls == []
+        with page.expect_response(STATUS) if days > 0 else nullcontext():
+            page.clock.run_for(1100)
+        page.get_by_role("timer").get_by_text("14:58").wait_for()
+        assert page.locator("#ip-address").is_visible()
+        assert len(customer.polls) == (1 if days > 0 else 0)
         assert customer.hear() == []
+
+    @pytest.mark.parametrize("is_asleep", [False, True])
+    def test_nobody_is_asked_for_money_once_the_price_may_be_over(self, customer, is_asleep):
+        """Also where the shop cannot be reached, and where the stopwatch slept with the computer."""
+        page = customer.open(days_ahead=0)
+        page.route(STATUS, lambda route: route.abort())
+        if is_asleep:
+            page.clock.set_system_time(customer.shop.clock.now + timedelta(hours=8))
+        with page.expect_event("requestfailed"):
+            page.clock.run_for(1100 if is_asleep else (QUOTE_SECONDS + 1) * 1000)
+        page.get_by_text("Please do not send anything at this moment.").wait_for()
+        for selector in ("h1", "#ip-address", "#ip-amount", ".ip-qr", "#ip-change"):
+            assert page.locator(selector).is_hidden()
+        page.unroute(STATUS)
+        customer.poll(60)
+        page.locator("#ip-address").wait_for()
+        assert page.get_by_text("Please do not send anything at this moment.").is_hidden()
+        customer.forgive("net::ERR_FAILED")
 
 
 class TestSleep:
@@ -189,6 +211,27 @@ class TestPolling:
         customer.poll(0.1)
         customer.see(PAID)
         customer.forgive("net::ERR_INTERNET_DISCONNECTED")
+
+    @pytest.mark.parametrize("value", ["9999999999", "Thu, 15 Jan 2026 11:30:00 GMT"])
+    def test_it_obeys_a_retry_after_that_is_far_away_or_a_date(self, customer, value):
+        """What a timer cannot hold is an hour, and a date is a date."""
+        page = customer.open(days_ahead=0)
+        page.route(STATUS, lambda route: route.fulfill(status=429, headers={"Retry-After": value}), times=1)
+        with page.expect_response(STATUS):
+            customer.pass_time(POLL_SECONDS)
+        page.clock.run_for(3_590_000)
+        assert len(customer.polls) == 1
+        with page.expect_response(STATUS):
+            page.clock.run_for(20_000)
+        customer.forgive("status of 429")
+
+    def test_an_older_browser_is_served_too(self, customer):
+        """Where a request cannot be given a time-out, it is sent without."""
+        customer.page_scripts = ("delete AbortSignal.timeout",)
+        customer.open()
+        customer.shop.act("pay_exact")
+        customer.poll()
+        customer.see(PAID)
 
     @pytest.mark.parametrize(("url", "status"), [(STATUS, 429), (PAGE, 503)])
     def test_it_obeys_retry_after(self, customer, url, status):

@@ -150,7 +150,7 @@ class TestChoosing:
             shop.iterapay.place_order("1042", amount="99")
         response = shop.client.post(path, data={"method": "1"})
         assert response.status_code == 409
-        assert "too often" in response.text
+        assert "No further price can be made for this order." in response.text
 
 
 class TestCheck:

@@ -111,7 +111,7 @@ class TestTables:
         """Names and values are those of the stylesheet, and every variable of a rule is one of them or local to it."""
         light, dark = (
             dict(re.findall(r"(--ip-[\w-]+): ([^;]+);", rules))
-            for rules in re.findall(r"^ +\.iterapay \{\n(.*?)\n +\}", STYLES, flags=re.MULTILINE | re.DOTALL)
+            for rules in re.findall(r"^ *\.iterapay \{\n(.*?)\n *\}", STYLES, flags=re.MULTILINE | re.DOTALL)
         )
         table = {
             name: [cell.strip("`") for cell in cells[:2]] for name, cells in read_table("variable | light").items()
@@ -163,7 +163,7 @@ class TestTables:
             ("view.invoice", quoted(read_table("`view`")["invoice"][0]), InvoiceRecord),
             ("transfer", ["tx_hash", "created_at"], Transaction),
             ("option", ["method", "pay_amount"], MethodOption),
-            ("t", ["language", "tag", "direction"], Translation),
+            ("ip_t", ["language", "tag", "direction"], Translation),
         ],
     )
     def test_what_is_listed_of_a_value_is_there_and_is_enough(self, root: str, listed: list[str], kind: type) -> None:
@@ -179,7 +179,7 @@ class TestTables:
         in_templates = set(re.findall(r"\b(data-[a-z][\w-]*)", source))
         in_script = {f"data-{name}" for name in overrides.find_data_attributes(SCRIPT)}
         assert set(read_table("attribute")) == in_templates | in_script
-        assert in_script - in_templates == {"data-low"}
+        assert in_script - in_templates == {"data-is-over", "data-label", "data-low"}
 
     def test_every_id_is_there(self, plain: dict[str, str]) -> None:
         """The ids of all pages together, and those that the script looks for."""

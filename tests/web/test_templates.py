@@ -33,7 +33,7 @@ METHODS = (
     PaymentMethod(method_id=3, name="BTC", network="Bitcoin", ticker="BTC"),
 )
 COMMON = {
-    "t": load_translation("en"),
+    "ip_t": load_translation("en"),
     "is_sandbox": False,
     "support_url": "https://shop.example/help",
     "return_seconds": None,
@@ -220,7 +220,6 @@ def find_untranslated(html: str) -> list[str]:
     page = Page(html)
     spoken = {
         "aria-label",
-        "data-label",
         "data-copied",
         "data-selected",
         "data-at300",
@@ -243,7 +242,7 @@ def find_untranslated(html: str) -> list[str]:
 def test_every_word_of_every_page_is_translated(state: PageState) -> None:
     """No word stands in a template outside of the catalogs, attributes that are read out included."""
     marked = Translation(language="en", catalog=Marked())
-    context = {"t": marked, "is_sandbox": True, "sandbox_url": "/panel", "return_seconds": 9}
+    context = {"ip_t": marked, "is_sandbox": True, "sandbox_url": "/panel", "return_seconds": 20}
     orders = [ORDERS[state], replace(ORDERS[state], unreachable_since=NOW, description="", anomalies=tuple(Anomaly))]
     pages = [render(order, **context | {"notice": notice}) for order in orders for notice in (None, *Notice)]
     pages += [
@@ -390,16 +389,17 @@ def test_a_refused_transfer_is_told_and_locks_the_method(status: OrderStatus) ->
     """After a transfer that failed the gateway's checks, support comes before the next one."""
     order = an_order(status, a_record("pending", "failed"))
     text = words(render(order))
-    assert "A transfer for this order was refused" in text
+    assert "A transfer for this order did not go through. If it was yours, please do not send again" in text
     assert "Pay with another method" not in text
     # Somebody's dust must not keep a customer from paying in the end.
     assert ("Get a new price" in text) is (status is OrderStatus.EXPIRED)
 
 
 def test_an_expired_price_can_be_renewed() -> None:
-    """The one next step is a button that posts the renewal; the check beside it does not renew."""
+    """The one next step is a button that posts the renewal; those that check and change the method do not renew."""
     page = Page(render(ORDERS[PageState.EXPIRED]))
-    assert [button.get("name") for button in page.attributes("button")] == ["renew", None]
+    assert [button.get("name") for button in page.attributes("button")] == ["renew", None, None]
+    assert page.attributes("details") == [{"class": "ip-change", "id": "ip-change"}]
     assert "We still watch the address." in page.text
 
 

@@ -128,8 +128,8 @@ class TestChoice:
         assert read_language(shop, "es") == "en"
 
     def test_the_shops_own_gettext_is_left_alone(self, shop: Shop) -> None:
-        """In a template of the shop ``_`` is the shop's, beside ``t``, which is ours."""
-        summary = '{% block summary %}{{ _("This order") }} {{ t("Help") }}{% endblock %}'
+        """In a template of the shop ``_`` is the shop's, beside ``ip_t``, which is ours."""
+        summary = '{% block summary %}{{ _("This order") }} {{ ip_t("Help") }}{% endblock %}'
         page = '{% extends "flask_iterapay/page.html" %}' + summary
         shop.app.jinja_loader = DictLoader({"iterapay/page.html": page})
         Babel(shop.app, locale_selector=lambda: "de")
