@@ -116,7 +116,7 @@ class TestCountdown:
         for selector in ("h1", "#ip-address", "#ip-amount", ".ip-qr", "#ip-change"):
             assert page.locator(selector).is_hidden()
         page.unroute(STATUS)
-        customer.poll(60)
+        customer.poll(10 if is_asleep else 60)
         page.locator("#ip-address").wait_for()
         assert page.get_by_text("Please do not send anything at this moment.").is_hidden()
         customer.forgive("net::ERR_FAILED")
