@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from flask import request
 from flask_wtf import FlaskForm
 from wtforms import Field, StringField, SubmitField
+from wtforms.i18n import DummyTranslations
 from wtforms.validators import InputRequired, ValidationError
 
 from ..gateway.models import PaymentMethod
@@ -14,6 +15,13 @@ __all__ = ["CheckForm", "MethodForm"]
 
 class _BrowserForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
     """A form as browsers send it: left to itself, Flask-WTF would read JSON too, and fail on most of it."""
+
+    class Meta(FlaskForm.Meta):  # type: ignore[misc]
+        """Takes no translations of the shop's: what is wrong with a form, its template says."""
+
+        def get_translations(self, form: object) -> DummyTranslations:
+            """Translate nothing."""
+            return DummyTranslations()
 
     def __init__(self) -> None:
         super().__init__(formdata=request.form)

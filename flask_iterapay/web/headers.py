@@ -45,8 +45,9 @@ _NAME = r"(?:(?:\*\.)?[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|localhost)"
 _HOST = rf"'self'|(?:https?://)?{_NAME}(?::[0-9]+)?(?:/[!-~]*)?"
 _TAKEN_OVER = {
     "script-src": re.compile(f"'nonce-{_BASE64}'|{_HASH}"),
-    # No nonce: it is another one in each answer, so a style would be refused when a poll brings the next page.
-    "style-src": re.compile(f"{_HOST}|{_HASH}"),
+    # No nonce: it is another one in each answer, so a style would be refused when a poll brings the next page. And no
+    # host that somebody else may share or stand between, since a style can hide an address and show another.
+    "style-src": re.compile(rf"'self'|(?:https://)?(?!\*){_NAME}(?::[0-9]+)?(?:/[!-~]*)?|{_HASH}"),
     "img-src": re.compile(_HOST),
     "font-src": re.compile(_HOST),
     "media-src": re.compile(_HOST),
@@ -112,10 +113,10 @@ def _protected(kind: type[Response]) -> type[Response]:
 
 
 def _parse(policy: str) -> Policy:
-    """Read a policy as browsers do: names in any case, and of two directives with one name the first."""
+    """Read a policy as browsers do: names in any case, ASCII blanks, and of two directives with one name the first."""
     directives: Policy = {}
     for directive in policy.split(";"):
-        name, *values = directive.split() or [""]
+        name, *values = re.split(r"[ \t\n\f\r]+", directive.strip(" \t\n\f\r"))
         directives.setdefault(name.lower(), values)
     return directives
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FOLDER = ROOT / "docs" / "images" / "states"
 SCHEMES = ("light", "dark")
-_WIDTH = 800
+WIDTH = 800
 _COLOURS = 64
 
 
@@ -51,7 +51,7 @@ def main() -> None:
     stamina.set_testing(True, attempts=3, cap=True)
     with TemporaryDirectory() as folder, sync_playwright() as playwright, showing(Path(folder)) as gallery:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": _WIDTH, "height": 300}, reduced_motion="reduce")
+        page = browser.new_page(viewport={"width": WIDTH, "height": 300}, reduced_motion="reduce")
         for state in PageState:
             gallery.open(page, screen_of(state))
             for scheme in SCHEMES:

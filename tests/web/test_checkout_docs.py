@@ -4,7 +4,8 @@ import re
 
 import pytest
 from PIL import Image
-from screenshots import SCHEMES, path_of
+from screens import showing
+from screenshots import SCHEMES, WIDTH, path_of, screen_of
 from servers import ROOT
 
 from flask_iterapay.web.view import PageState
@@ -25,3 +26,16 @@ def test_a_picture_is_light_or_dark_as_it_says(state: PageState) -> None:
         assert light.size == dark.size
         assert min(light.convert("RGB").getpixel((2, 2))) > 200
         assert max(dark.convert("RGB").getpixel((2, 2))) < 60
+
+
+@pytest.mark.browser
+def test_the_pictures_are_of_todays_pages(visits, tmp_path) -> None:
+    """Each has the size of the page as it is now; ``python tests/support/screenshots.py`` makes them anew."""
+    page = visits.open(viewport={"width": WIDTH, "height": 300})
+    with showing(tmp_path) as gallery:
+        for state in PageState:
+            gallery.open(page, screen_of(state))
+            box = page.locator("body").bounding_box()
+            with Image.open(path_of(state, "light")) as picture:
+                assert picture.size == pytest.approx((box["width"], box["height"]), abs=30), state
+        visits.close()

@@ -231,7 +231,69 @@ class TestCsrf:
             response = shop.client.post(target, data={"method": "1"})
             assert response.status_code == 422
             assert csrf_token(response.text)
+            assert "so your last click did nothing" in response.text
         assert shop.order().invoices == ()
+
+    def test_a_forms_address_that_is_loaded_anew_leads_back_to_the_page(self, shop: Shop):
+        """The answer to a form leaves its address in the bar, and somebody may press Enter there."""
+        path = shop.place()
+        answer = shop.client.get(f"{path}/check")
+        assert (answer.status_code, answer.location) == (303, path)
+
+
+class TestQrUris:
+    def test_the_page_says_whether_the_code_holds_the_amount(self, tmp_path):
+        """By what the shop chose, and not by what the address happens to contain."""
+        uris = {"1": "tron:{address}", "4": "bitcoin:{address}?amount={pay_amount}"}
+        shop = Shop(tmp_path, ITERAPAY_QR_URIS=uris)
+        for method, words in (
+            ("1", "only the address"),
+            ("4", "the address and the amount"),
+            ("5", "only the address"),
+        ):
+            path = shop.place(f"order-{method}")
+            shop.choose(path, method)
+            assert f"The code holds {words}." in shop.client.get(path).text
+
+
+class TestWaysOn:
+    def test_an_expired_price_can_be_left_for_another_method(self, shop: Shop):
+        """A customer whose asset is no longer at hand is not bound to it."""
+        path = shop.place()
+        shop.choose(path)
+        shop.act("expire")
+        shop.clock.advance(60)
+        page = shop.client.get(path).text
+        assert "This price has expired" in page
+        assert "Pay with another method" in page
+        shop.choose(path, "4")
+        assert shop.order().current_invoice.method.ticker == "BTC"
+
+    def test_a_method_that_the_shop_no_longer_offers_is_not_priced_anew(self, tmp_path):
+        """The page says so, and has the others."""
+        shop = Shop(tmp_path)
+        path = shop.place()
+        shop.choose(path)
+        shop.act("expire")
+        shop.clock.advance(60)
+        later = Shop(tmp_path, ITERAPAY_METHODS=["4"])
+        later.clock.now = shop.clock.now
+        response = later.client.post(f"{path}/check", data={"renew": "1"})
+        assert response.status_code == 422
+        assert "This payment method is not available right now." in response.text
+        assert "BTC on Bitcoin" in response.text
+
+    def test_a_new_price_that_cannot_be_made_asks_for_the_button_that_is_there(self, shop: Shop):
+        """No page names a button of another one."""
+        path = shop.place()
+        shop.choose(path)
+        shop.act("expire")
+        shop.clock.advance(60)
+        shop.client.get(path)
+        shop.set_sandbox(api_fault="500", fault_operation="create", fault_calls="0")
+        response = shop.client.post(f"{path}/check", data={"renew": "1"})
+        assert response.status_code == 503
+        assert "Please press the button again in a minute." in response.text
 
 
 class TestStoreTrouble:

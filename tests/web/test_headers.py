@@ -46,6 +46,8 @@ class TestTakenOver:
             ("img-src *.cdn.example http://localhost:5173", {"img-src": ["*.cdn.example", "http://localhost:5173"]}),
             (f"font-src 'self' {CDN} data:", {"font-src": ["'self'", CDN]}),
             (f"STYLE-SRC 'self' {CDN} {HASH} {NONCE}", {"style-src": [CDN, HASH]}),
+            (f"style-src *.cdn.example http://cdn.example {CDN}", {"style-src": [CDN]}),
+            (f"img-src\x1f{CDN}; img-src\xa0{CDN}", {}),
             (f"media-src {CDN}", {"media-src": [CDN]}),
             (f"script-src 'self' {CDN} {NONCE} {HASH}", {"script-src": [NONCE, HASH]}),
             (f"img-src {CDN}; img-src https://second.example", {"img-src": [CDN]}),

@@ -127,6 +127,13 @@ class TestChoice:
         locale = "nl"
         assert read_language(shop, "es") == "en"
 
+    def test_a_shop_whose_choice_fails_still_gets_paid(self, shop: Shop) -> None:
+        """A locale that nobody knows, or an extension of the same name that is another, leaves it to the browser."""
+        Babel(shop.app, locale_selector=lambda: "klingon")
+        assert read_language(shop, "es") == "es"
+        shop.app.extensions["babel"] = object()
+        assert read_language(shop, "es") == "es"
+
     def test_the_shops_own_gettext_is_left_alone(self, shop: Shop) -> None:
         """In a template of the shop ``_`` is the shop's, beside ``ip_t``, which is ours."""
         summary = '{% block summary %}{{ _("This order") }} {{ ip_t("Help") }}{% endblock %}'
