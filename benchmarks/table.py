@@ -1,0 +1,58 @@
+"""The table, as the terminal and ``docs/performance.md`` show it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .bench import Bench, NotInstalledError
+from .row import Row
+
+__all__ = ["PAGE", "Line", "measure_rows", "write_page"]
+
+PAGE = Path(__file__).parents[1] / "docs/performance.md"
+
+_BEGIN = "<!-- table -->\n"
+_END = "<!-- end of table -->\n"
+_HEAD = "| what | floor = 1 | measured | reach | met | beside it |\n|---|---|---|---|---|---|\n"
+_WORDS = {True: "yes", False: "**no**", None: "-"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A row as it is shown, and what is shown below the table about it."""
+
+    text: str
+    notes: tuple[str, ...] = ()
+
+
+def measure_rows(rows: Iterable[Row], bench: Bench) -> Iterator[Line]:
+    """Measure one row after the other, and print each when it is done."""
+    for row in rows:
+        line = _measure(row, bench)
+        print(line.text, *line.notes, sep="\n", flush=True)
+        yield line
+
+
+def _measure(row: Row, bench: Bench) -> Line:
+    try:
+        result = row.measure(bench)
+    except NotInstalledError as missing:
+        return Line(text=_format(row.what, row.floor, f"not measured: `{missing}`", str(row.reach), "-", ""))
+    floor = f"{row.floor}: {result.floor}" if result.floor else row.floor
+    is_met = _WORDS[row.reach.is_met(result.figure)]
+    return Line(text=_format(row.what, floor, result.text, str(row.reach), is_met, result.beside), notes=result.notes)
+
+
+def _format(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def write_page(lines: Sequence[Line], page: Path) -> None:
+    """Put the table, and the notes of its rows, between the two marks of a page."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
+    after = rest.partition(_END)[2]
+    table = "".join(f"{line.text}\n" for line in lines)
+    notes = "".join(f"{note}\n" for line in lines for note in line.notes)
+    head = f"Measured on {datetime.now(UTC).date().isoformat()}.\n\n{_HEAD}"
+    page.write_text(f"{before}{_BEGIN}{head}{table}\n{notes}{_END}{after}", encoding="utf-8")
