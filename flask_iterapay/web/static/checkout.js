@@ -97,7 +97,8 @@ function plan(pause) {
 }
 
 async function refresh() {
-  const page = new DOMParser().parseFromString(await (await get(main.dataset.status.replace(/\/status$/, ""))).text(), "text/html");
+  const answer = await get(main.dataset.status.replace(/\/status$/, ""));
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const next = find("main[data-status]", page);
   if (!next) throw new Error("no order");
   // What was opened, chosen or focused stays so if the new page has it.
