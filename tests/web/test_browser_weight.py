@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
+from jinja2 import DictLoader
 from screens import SCREENS, Gallery, showing
+from shops import Shop
 
 from flask_iterapay.config import LANGUAGES
 
@@ -20,9 +22,14 @@ HEAVIEST = ("waiting", "waiting_methods_open", "waiting_renewed", "waiting_trans
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
-    """The screens that ask for money; the sandbox's banner is on them too."""
-    with showing(tmp_path_factory.mktemp("screens")) as gallery:
+    """The screens that ask for money, as a shop shows them that is on no sandbox: without its banner."""
+    with showing(tmp_path_factory.mktemp("screens"), dress=take_the_banner_off) as gallery:
         yield gallery
+
+
+def take_the_banner_off(shop: Shop) -> None:
+    """Have a shop's pages say nothing of the sandbox that it is on."""
+    shop.app.jinja_loader = DictLoader({"iterapay/_sandbox.html": ""})
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
