@@ -36,18 +36,18 @@ from .models import (
     Page,
     PaymentMethod,
     Transaction,
+    TransactionPage,
     WebhookRegistration,
 )
+from .paging import PAGE_LIMIT, iterate_pages, make_transaction_page, pick_transactions
 from .transport import BaseTransport, Call, Credential, GatewayHttp
 
 __all__ = ["GatewayClient"]
 
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_PAGE_LIMIT = 100
-_MAX_PAGES = 20
 _STALE_SECONDS = 30
+_NEWEST_FIRST = (("order", "desc"), ("orderBy", "createdAt"))
 
 logger = logging.getLogger("flask_iterapay")
 
@@ -169,7 +169,7 @@ class GatewayClient:
     def iterate_invoices(self, **filters: Unpack[InvoiceFilters]) -> Iterator[Invoice]:
         """List invoices page by page, each once (C31), up to 20 pages of 100; a log warning tells if there are more."""
         seen: set[str] = set()
-        for invoice in _iterate_pages(lambda page: self.list_invoices(page=page, limit=_PAGE_LIMIT, **filters)):
+        for invoice in iterate_pages(lambda page: self.list_invoices(page=page, limit=PAGE_LIMIT, **filters)):
             if invoice.invoice_id not in seen:
                 seen.add(invoice.invoice_id)
                 yield invoice
@@ -258,21 +258,41 @@ class GatewayClient:
         if not invoice_ids:
             # An empty filter would ask for every transaction of the merchant.
             return ()
-        read_page = partial(self._read_transactions, codec.format_transaction_filter(invoice_ids), self._http.start())
-        found = {
-            transaction.transaction_id: transaction
-            for transaction in _iterate_pages(read_page, if_more=OversizedAnswerError("list_transactions"))
-        }
-        return tuple(transaction for transaction in found.values() if transaction.invoice_id in invoice_ids)
+        name = "list_transactions"
+        read_page = partial(self._read_transactions, name, invoice_ids, self._http.start())
+        return pick_transactions(iterate_pages(read_page, if_more=OversizedAnswerError(name)), invoice_ids)
 
-    def _read_transactions(self, body: bytes, deadline: float, page: int) -> Page[Transaction]:
+    def list_newest_transactions(
+        self, invoice_ids: Sequence[str], *, page: int = 1, limit: int = PAGE_LIMIT
+    ) -> TransactionPage:
+        """List one page of the transactions of these invoices, newest first, and of no other.
+
+        What arrives meanwhile moves the others on, so that the next page may repeat some of this one and misses none.
+        """
+        if not invoice_ids:
+            return TransactionPage()
+        found = self._read_transactions(
+            "list_newest_transactions", invoice_ids, self._http.start(), page, limit=limit, query=_NEWEST_FIRST
+        )
+        return make_transaction_page(found, invoice_ids, number=page, limit=limit)
+
+    def _read_transactions(
+        self,
+        name: str,
+        invoice_ids: Sequence[str],
+        deadline: float,
+        page: int,
+        *,
+        limit: int = PAGE_LIMIT,
+        query: tuple[tuple[str, str], ...] = (),
+    ) -> Page[Transaction]:
         call = self._call(
-            "list_transactions",
+            name,
             f"/merchants/{self._merchant}/transactions/list",
             codec.parse_transactions,
             method="POST",
-            query=(("page", str(page)), ("limit", str(_PAGE_LIMIT))),
-            body=body,
+            query=(("page", str(page)), ("limit", str(limit)), *query),
+            body=codec.format_transaction_filter(invoice_ids),
         )
         return self._http.read(call, deadline=deadline)
 
@@ -370,22 +390,3 @@ def _expecting(parse: Callable[[object], Result], is_asked: Callable[[Result], b
         return answer
 
     return parse_asked
-
-
-def _iterate_pages(read_page: Callable[[int], Page[Item]], *, if_more: GatewayError | None = None) -> Iterator[Item]:
-    """Go through the pages until the total is reached, or a page is short where no total is given (C31).
-
-    Where there is a total, a short page is no end: the gateway may allow fewer items to a page than were asked for.
-    What lies beyond the last page that is read raises ``if_more``, or is left out with a warning.
-    """
-    seen = 0
-    for number in range(1, _MAX_PAGES + 1):
-        page = read_page(number)
-        yield from page.items
-        seen += len(page.items)
-        has_more = len(page.items) == _PAGE_LIMIT if page.total is None else seen < page.total
-        if not page.items or not has_more:
-            return
-    if if_more is not None:
-        raise if_more
-    logger.warning("A list of the gateway has more than %d pages; the rest is left out", _MAX_PAGES)

@@ -14,6 +14,8 @@ What the documentation does not say, and we assume:
   ``"false"`` could pay an order.
 * The item of an address list may name its method as ``paymentMethodID`` or ``methodID``; where it names none, it
   stays unknown (C7).
+* A transaction may tell the address that was paid, as ``address`` or ``depositAddress``, and what its amount counts
+  (C29), as ``symbol``, ``currency`` or ``ticker``, in 1 to 20 printable characters. What is neither is left out.
 * An invoice list filters its descriptions by ``search``: the real name of that parameter is not known (``filters``).
 * A hint carries an invoice's id in one of the places of contract section 3.6; nothing else in it is read.
 """
@@ -34,8 +36,10 @@ from .fields import (
     parse_flag,
     parse_id,
     parse_method_id,
+    parse_optional_address,
     parse_optional_text,
     parse_optional_time,
+    parse_optional_unit,
     parse_text,
     parse_time,
     tidy,
@@ -164,6 +168,9 @@ def parse_transaction(data: object) -> Transaction:
         created_at=parse_time(fields.get("createdAt"), "createdAt"),
         confirmed_at=parse_optional_time(fields.get("confirmedAt")),
         tx_hash=parse_optional_text(fields.get("txHash"), "txHash"),
+        # Nobody documents these two and no money depends on them, so garbage here must not hide the whole transfer.
+        address=parse_optional_address(_first(fields, "address", "depositAddress")),
+        unit=parse_optional_unit(_first(fields, "symbol", "currency", "ticker")),
     )
 
 

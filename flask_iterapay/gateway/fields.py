@@ -20,8 +20,10 @@ __all__ = [
     "parse_flag",
     "parse_id",
     "parse_method_id",
+    "parse_optional_address",
     "parse_optional_text",
     "parse_optional_time",
+    "parse_optional_unit",
     "parse_text",
     "parse_time",
     "tidy",
@@ -63,6 +65,14 @@ def parse_address(value: object) -> str:
     if not isinstance(value, str) or not _ADDRESS.fullmatch(value):
         raise CodecError("address is not printable ASCII without blanks")
     return value
+
+
+def parse_optional_address(value: object) -> str | None:
+    """Read an address that nothing depends on; one that cannot be read is as good as absent."""
+    try:
+        return parse_address(value)
+    except CodecError:
+        return None
 
 
 def parse_amount(value: object) -> Decimal:
@@ -118,6 +128,11 @@ def parse_text(value: object, name: str) -> str:
 def parse_optional_text(value: object, name: str) -> str | None:
     """Read a text that may be absent, null or empty."""
     return None if value is None or value == "" else parse_text(value, name)
+
+
+def parse_optional_unit(value: object) -> str | None:
+    """Read the name of an asset or a currency; what cannot be one is as good as absent."""
+    return value if isinstance(value, str) and 0 < len(value) <= 20 and value.isprintable() else None
 
 
 def tidy(text: str, max_length: int) -> str:

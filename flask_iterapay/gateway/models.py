@@ -21,6 +21,7 @@ __all__ = [
     "Page",
     "PaymentMethod",
     "Transaction",
+    "TransactionPage",
     "TransactionState",
     "WebhookRegistration",
 ]
@@ -127,7 +128,8 @@ class Transaction:
     """One transfer that the gateway saw on chain.
 
     ``amount`` has no documented unit (contract C29), so it never proves a payment. It is kept as the gateway's own
-    string. Times are UTC.
+    string. Times are UTC. ``address`` (where it was sent) and ``unit`` (what ``amount`` counts) are documented nowhere;
+    where an answer tells them, they are kept (contract C29, section 1.7).
     """
 
     transaction_id: str
@@ -138,6 +140,8 @@ class Transaction:
     created_at: datetime
     confirmed_at: datetime | None = None
     tx_hash: str | None = None
+    address: str | None = None
+    unit: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,3 +191,18 @@ class Page(Generic[Item]):
 
     items: tuple[Item, ...]
     total: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionPage:
+    """One page of the transactions of some invoices, newest first, and how far it looked.
+
+    ``items`` are those of the invoices asked for. The other two fields speak of all that the gateway sent, so a page
+    without items is not yet the end. ``reaches_to`` (UTC) is the creation of the page's oldest transaction: no later
+    page holds a newer one. It is ``None`` if the page is empty or not sorted, and then nothing follows from it.
+    ``has_more`` follows contract C31; it may be true once too often, and the page after that is empty.
+    """
+
+    items: tuple[Transaction, ...] = ()
+    reaches_to: datetime | None = None
+    has_more: bool = False

@@ -56,7 +56,8 @@ HOSTILE_BODIES = [
 
 FIELDS = """
     id amount type state status createdAt paymentMethodID methodID amlOk data total address expiresAt name network
-    ticker url token settings webhookUrl invoiceID invoice event confirmedAt txHash title detail
+    ticker url token settings webhookUrl invoiceID invoice event confirmedAt txHash title detail depositAddress symbol
+    currency
 """
 
 names = st.sampled_from(FIELDS.split())
@@ -271,6 +272,75 @@ def test_a_pending_transaction_has_no_hash_yet(transaction):
     """The optional fields may be null."""
     pending = codec.parse_transaction(transaction | {"confirmedAt": None, "txHash": None})
     assert (pending.confirmed_at, pending.tx_hash) == (None, None)
+
+
+def read_in_every_way(data):
+    """The same transaction read alone, from a bare list and from a page."""
+    return [
+        codec.parse_transaction(data),
+        *codec.parse_transactions([data]).items,
+        *codec.parse_transactions({"data": [data], "total": 1}).items,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "address"),
+    [
+        ({"address": "TRX9xKqP2m"}, "TRX9xKqP2m"),
+        ({"depositAddress": "TRX9xKqP2m"}, "TRX9xKqP2m"),
+        ({"address": "first", "depositAddress": "second"}, "first"),
+        ({"address": None, "depositAddress": "second"}, "second"),
+        ({"address": "x" * 256}, "x" * 256),
+        ({}, None),
+        ({"address": None}, None),
+    ],
+)
+def test_a_transaction_may_tell_the_address_that_was_paid(transaction, fields, address):
+    """Undocumented, and kept where it is told; the first of the two names counts."""
+    assert [found.address for found in read_in_every_way(transaction | fields)] == [address] * 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "unit"),
+    [
+        ({"symbol": "USDT"}, "USDT"),
+        ({"currency": "USD"}, "USD"),
+        ({"ticker": "ETH"}, "ETH"),
+        ({"symbol": "USDT", "currency": "USD", "ticker": "ETH"}, "USDT"),
+        ({"currency": "USD", "ticker": "ETH"}, "USD"),
+        ({"symbol": None, "ticker": "ETH"}, "ETH"),
+        ({"symbol": "x" * 20}, "x" * 20),
+        ({}, None),
+        ({"symbol": None, "currency": None, "ticker": None}, None),
+    ],
+)
+def test_a_transaction_may_tell_its_unit(transaction, fields, unit):
+    """Undocumented, and kept where it is told; the first of the three names counts."""
+    assert [found.unit for found in read_in_every_way(transaction | fields)] == [unit] * 3
+
+
+GARBAGE = ["", 0, 7, True, False, Decimal("1.5"), [], ["USDT"], {}, {"a": 1}, "\ud800", "nul\0", "line\n", "\u200b"]
+
+
+@pytest.mark.parametrize("name", ["address", "depositAddress", "symbol", "currency", "ticker"])
+@pytest.mark.parametrize("garbage", GARBAGE, ids=repr)
+def test_garbage_that_decides_nothing_does_not_hide_a_transaction(transaction, name, garbage):
+    """Where a field that nobody documented makes no sense it is left out, and the transfer itself is read."""
+    plain = codec.parse_transaction(transaction)
+    assert (plain.address, plain.unit) == (None, None)
+    assert read_in_every_way(transaction | {name: garbage}) == [plain] * 3
+
+
+@pytest.mark.parametrize("address", ["two words", "ümlaut", "x" * 257, "\u0430bc", "tab\t"])
+def test_what_is_no_address_is_none_of_a_transaction(transaction, address):
+    """The same letters count as an address here as where money is sent."""
+    assert codec.parse_transaction(transaction | {"address": address}).address is None
+
+
+@pytest.mark.parametrize("unit", ["x" * 21, "USDT\r\n", "US\u202eD"])
+def test_what_is_no_word_is_no_unit(transaction, unit):
+    """A unit fits on a line, and nothing in it is invisible."""
+    assert codec.parse_transaction(transaction | {"currency": unit}).unit is None
 
 
 def test_payment_methods_are_read_in_their_order(methods):

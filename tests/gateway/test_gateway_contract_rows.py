@@ -110,6 +110,28 @@ def test_an_address_list_comes_bare_or_wrapped(gateway, client, address, wrap, n
     assert [found.method_id for found in client.list_deposit_addresses(INVOICE_ID)] == method_ids
 
 
+@pytest.mark.parametrize("wrap", [list, lambda items: {"data": items}], ids=["bare", "wrapped"])
+@pytest.mark.parametrize("name", ["paymentMethodID", "methodID"])
+@pytest.mark.parametrize("end", [{"expiresAt": None}, {}], ids=["null", "absent"])
+def test_an_address_list_may_be_without_an_end(gateway, client, address, wrap, name, end):
+    """C7, C19: a reusable invoice's addresses have no expiry in either shape of the list, and keep their methods."""
+    del address["expiresAt"]
+    gateway.answer(wrap([address | end | {name: 1}, address | end | {name: 2, "amount": "0.006"}]))
+    found = client.list_deposit_addresses(INVOICE_ID)
+    assert [(item.method_id, item.pay_amount, item.expires_at) for item in found] == [
+        (1, "100.500000", None),
+        (2, "0.006", None),
+    ]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_address_list_of_a_reusable_invoice_falls_back_too(gateway, client, methods, address, status):
+    """C6, C19: the addresses that are asked for one by one need no end either."""
+    gateway.answer(status, methods, address | {"expiresAt": None}, 400)
+    (found,) = client.list_deposit_addresses(INVOICE_ID)
+    assert (found.method_id, found.expires_at) == (1, None)
+
+
 @pytest.mark.parametrize("amount", [Decimal("100"), Decimal("100.0"), Decimal("1E+2"), Decimal("100.00")])
 def test_an_amount_is_sent_as_a_string_with_two_decimals(gateway, client, amount):
     """C8: what we send is the reference's form, however the decimal was made."""
@@ -236,6 +258,40 @@ def test_only_two_types_can_be_created(gateway, client):
     assert set(InvoiceType) == {"onetime", "reusable"}
 
 
+@pytest.mark.parametrize(
+    ("form", "body"),
+    [
+        ("reference", b'{"amount": "20.50", "type": "reusable", "description": "Tips", "paymentMethodID": 1}'),
+        ("concept", b'{"amount": 20.50, "type": "reusable", "description": "Tips", "methodID": 1}'),
+    ],
+)
+@pytest.mark.parametrize("is_whole", [False, True], ids=["id alone", "whole invoice"])
+def test_a_reusable_invoice_is_created_in_either_form(gateway, make_client, invoice, form, body, is_whole):
+    """C8, C9, C13, C15: both documented bodies carry its type, and both answers are understood."""
+    gateway.answer((invoice if is_whole else {}) | {"id": INVOICE_ID})
+    created = make_client(create_form=form).create_invoice(
+        amount=Decimal("20.5"), method_id=1, description="Tips", invoice_type=InvoiceType.REUSABLE
+    )
+    assert (gateway.request.content, created) == (body, INVOICE_ID)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"amount": "20.00", "type": "reusable", "state": "pending", "paymentMethodID": 1},
+        {"amount": 20, "type": "Static", "status": "Active", "methodID": 1},
+        {"amount": 20, "status": "pending"},
+    ],
+    ids=["reference", "guide with the dashboard's words", "guide"],
+)
+def test_a_reusable_invoice_is_open_with_its_minimum(gateway, client, answer):
+    """C15, C19: in every dialect its amount is read; that it is a minimum is for its reader to know."""
+    gateway.answer({"id": INVOICE_ID} | answer)
+    found = client.get_invoice(INVOICE_ID)
+    assert (found.state, found.amount) == (InvoiceState.OPEN, Decimal("20"))
+    assert found.invoice_type == answer.get("type")
+
+
 def test_expired_is_neither_closed_nor_failed(gateway, client, invoice):
     """C17: what "expired" means is for the transactions to say."""
     gateway.answer(invoice | {"state": "expired"})
@@ -338,6 +394,15 @@ def test_a_transaction_amount_is_kept_and_not_interpreted(gateway, client, trans
     assert client.get_transaction(transaction["id"]).amount == text
 
 
+@pytest.mark.parametrize("unit", ["USDT", "USD"])
+def test_a_transaction_may_say_what_its_amount_counts(gateway, client, transaction, unit):
+    """C29: token units and USD are both documented, so the amount stays as it is, with the gateway's word beside it."""
+    gateway.answer(transaction | {"currency": unit}, {"data": [transaction | {"currency": unit}], "total": 1})
+    found = client.get_transaction(transaction["id"])
+    assert (found.amount, found.unit) == ("100.50", unit)
+    assert client.list_transactions([INVOICE_ID]) == (found,)
+
+
 def test_tokens_of_the_invoice_list_are_strings(gateway, client):
     """C30: method ids of either kind are written as text, and an array by repeating its bracketed name."""
     gateway.answer({"data": [], "total": 0, "page": 1, "limit": 20})
@@ -431,6 +496,7 @@ def test_nothing_destructive_is_offered():
         "iterate_invoices",
         "list_deposit_addresses",
         "list_invoices",
+        "list_newest_transactions",
         "list_payment_methods",
         "list_transactions",
         "register_webhook",

@@ -40,6 +40,7 @@ CALLS = [
     pytest.param(lambda client: client.list_deposit_addresses(INVOICE_ID), id="list_deposit_addresses"),
     pytest.param(lambda client: client.list_payment_methods(), id="list_payment_methods"),
     pytest.param(lambda client: client.list_transactions([INVOICE_ID]), id="list_transactions"),
+    pytest.param(lambda client: client.list_newest_transactions([INVOICE_ID]), id="list_newest_transactions"),
     pytest.param(lambda client: client.get_transaction("t-1"), id="get_transaction"),
     pytest.param(lambda client: client.get_merchant(), id="get_merchant"),
     pytest.param(
@@ -455,6 +456,7 @@ def test_cookies_are_not_kept(gateway, client, invoice):
     [
         (lambda client: client.get_merchant(), None),
         (lambda client: client.list_transactions([INVOICE_ID]), "application/json"),
+        (lambda client: client.list_newest_transactions([INVOICE_ID]), "application/json"),
     ],
 )
 def test_a_body_has_its_type(gateway, client, make_call, content_type):

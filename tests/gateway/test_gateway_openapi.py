@@ -15,6 +15,7 @@ from werkzeug.datastructures import ImmutableMultiDict
 
 from flask_iterapay.errors import GatewayError
 from flask_iterapay.gateway import codec
+from flask_iterapay.gateway.models import InvoiceType
 
 PATH = Path(__file__).parent.parent / "openapi" / "iterapay.yaml"
 DOCUMENT = yaml.safe_load(PATH.read_text("utf-8"))
@@ -46,6 +47,12 @@ def contract():
     [
         ("createInvoice", lambda c: c.create_invoice(amount=Decimal("100"), method_id=1, description="Order #1")),
         ("createInvoice", lambda c: c.create_invoice(amount=Decimal("0.01"), method_id=None, description="")),
+        (
+            "createInvoice",
+            lambda c: c.create_invoice(
+                amount=Decimal("20"), method_id=1, description="Tips", invoice_type=InvoiceType.REUSABLE
+            ),
+        ),
         ("getInvoice", lambda c: c.get_invoice(INVOICE_ID)),
         ("getInvoice", lambda c: c.get_invoice(f"inv_{INVOICE_ID}")),
         ("getPublicInvoice", lambda c: c.get_public_invoice(INVOICE_ID)),
@@ -72,6 +79,8 @@ def contract():
             ),
         ),
         ("listTransactions", lambda c: c.list_transactions([INVOICE_ID, f"inv_{INVOICE_ID}"])),
+        ("listTransactions", lambda c: c.list_newest_transactions([INVOICE_ID])),
+        ("listTransactions", lambda c: c.list_newest_transactions([f"inv_{INVOICE_ID}"], page=7, limit=20)),
         ("getTransaction", lambda c: c.get_transaction("t-1")),
         ("getMerchant", lambda c: c.get_merchant()),
         ("setWebhook", lambda c: c.register_webhook("https://shop.example.com/pay/webhook", "s" * 32, "login-token")),
