@@ -38,7 +38,7 @@ from .errors import (
 )
 from .extension import IteraPay
 from .orders.models import Anomaly, EventName, HoldReason, Order, OrderEvent, OrderStatus, Settlement
-from .orders.service import ReconcileReport
+from .orders.reconcile import ReconcileReport
 
 __all__ = [
     "AmountError",

@@ -14,7 +14,8 @@ import click
 from flask.cli import AppGroup
 
 from .errors import IteraPayError
-from .orders.codec import format_order
+from .orders.codec import format_entry
+from .orders.entries import Entry
 from .orders.explain import explain as explain_order
 from .orders.models import EventState, HoldReason, Order, OrderStatus
 from .web.state import current_iterapay
@@ -137,7 +138,7 @@ def orders(*, status: str | None, reason: str | None, is_failed: bool, limit: in
     wanted = OrderStatus.ON_HOLD if reason else OrderStatus(status) if status else None
     found = (
         order
-        for order in current_iterapay.service.iterate(status=wanted)
+        for order in current_iterapay.service.iterate(label=wanted)
         if (reason is None or order.hold_reason == reason) and (not is_failed or _failed_keys(order))
     )
     listed = _or_fail(lambda: list(islice(found, limit)))
@@ -159,7 +160,7 @@ def show(*, order_id: str, is_json: bool) -> None:
     """Show an order: where it stands, its invoices and its events."""
     order = _or_fail(current_iterapay.service.get, order_id)
     if is_json:
-        click.echo(json.dumps(json.loads(format_order(order))["order"], indent=2, ensure_ascii=False))
+        click.echo(json.dumps(json.loads(format_entry(order))[order.KIND], indent=2, ensure_ascii=False))
         return
     for name, value in _summary(order).items():
         if value:
@@ -250,11 +251,11 @@ def sandbox(*, port: int, database: Path, webhook_url: str | None, webhook_secre
 def _reconcile_once(limit: int) -> int:
     """Run one round, print what it did, and return how many orders failed. On a terminal a bar shows how far it is."""
     report = _or_fail(current_iterapay.service.reconcile, limit=limit, watch=_show_progress)
-    click.echo(f"{report.orders} orders, {report.events} events, {report.failures} failures")
+    click.echo(f"{report.orders} orders, {report.links} links, {report.events} events, {report.failures} failures")
     return report.failures
 
 
-def _show_progress(orders: Sequence[Order]) -> Iterator[Order]:
+def _show_progress(orders: Sequence[Entry]) -> Iterator[Entry]:
     if not sys.stdout.isatty():
         yield from orders
         return

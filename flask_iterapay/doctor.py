@@ -61,11 +61,11 @@ def _database(state: IteraPayState) -> Iterator[Finding]:
 
 
 def _backlog(state: IteraPayState) -> Iterator[Finding]:
-    order = state.service.find_overdue()
-    overdue = state.clock() - order.due_at if order and order.due_at else timedelta(0)
-    if order and overdue > timedelta(seconds=_OVERDUE_SECONDS):
+    entry = state.service.find_overdue()
+    overdue = state.clock() - entry.due_at if entry and entry.due_at else timedelta(0)
+    if entry and overdue > timedelta(seconds=_OVERDUE_SECONDS):
         minutes = int(overdue.total_seconds()) // 60
-        yield _problem(f"order {order.order_id} has been due for {minutes} minutes: is `reconcile` running?")
+        yield _problem(f"{entry.KIND} {entry.entry_id} has been due for {minutes} minutes: is `reconcile` running?")
     else:
         yield _ok("no order waits for `reconcile`")
 

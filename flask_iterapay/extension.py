@@ -13,7 +13,7 @@ from .config import Settings
 from .errors import ConfigurationError, InvalidOrderError
 from .orders.dispatch import Handler
 from .orders.models import Clock, EventName, HoldReason, Order, OrderEvent
-from .orders.service import ReconcileReport
+from .orders.reconcile import ReconcileReport
 from .orders.stores.base import OrderStore
 from .web.blueprint import create_blueprint
 from .web.state import EXTENSION_KEY, current_iterapay

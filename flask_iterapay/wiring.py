@@ -12,8 +12,9 @@ from flask import Blueprint, Flask, Response, after_this_request, has_request_co
 from .config import Settings
 from .errors import ConfigurationError, IteraPayError
 from .orders.dispatch import Dispatcher, Handler
+from .orders.entries import Event
 from .orders.ledger import Ledger
-from .orders.models import Clock, EventName, EventState, Order, OrderEvent, Policy
+from .orders.models import Clock, EventName, Order, Policy
 from .orders.service import OrderService
 from .orders.stores.base import OrderStore
 from .web.state import IteraPayState
@@ -48,7 +49,7 @@ def build_state(
     sandbox = _make_sandbox(app, blueprint, settings, clock) if settings.is_sandbox else None
     client = _make_client(settings, sandbox) if client is None else client
     store = _make_store(app, settings) if store is None else store
-    ledger = Ledger(store=store, prefix="sandbox-order:" if settings.is_sandbox else "order:")
+    ledger = Ledger(store=store, model=Order, realm="sandbox-" if settings.is_sandbox else "")
     dispatcher = Dispatcher(
         ledger=ledger,
         clock=clock,
@@ -185,7 +186,7 @@ def _secret_keys(app: Flask) -> list[str | bytes]:
     return [*(app.config.get("SECRET_KEY_FALLBACKS") or ()), *newest]
 
 
-def _run_handler(app: Flask, handler: Handler, event: OrderEvent) -> None:
+def _run_handler(app: Flask, handler: Handler, event: Event) -> None:
     """Call a handler in an empty context with an app context of its own, so that it shares nobody's session."""
 
     def call() -> None:
@@ -196,7 +197,7 @@ def _run_handler(app: Flask, handler: Handler, event: OrderEvent) -> None:
 
 
 def _dispatch_later(service: OrderService, order: Order) -> None:
-    if all(event.state is not EventState.OPEN for event in order.events):
+    if not order.has_open_events:
         return
     if not has_request_context():
         _dispatch(service, order.order_id)

@@ -124,7 +124,7 @@ class TestReconcile:
         shop.act("pay_exact")
         shop.clock.advance(61)
         result = run(shop, "reconcile")
-        assert (result.exit_code, result.output) == (0, "1 orders, 1 events, 0 failures\n")
+        assert (result.exit_code, result.output) == (0, "1 orders, 0 links, 1 events, 0 failures\n")
         assert shop.order().status is OrderStatus.PAID
         assert len(shop.heard) == 1
 
@@ -134,7 +134,7 @@ class TestReconcile:
         shop.clock.advance(61)
         shop.break_gateway()
         result = run(shop, "reconcile")
-        assert (result.exit_code, result.output) == (1, "1 orders, 0 events, 1 failures\n")
+        assert (result.exit_code, result.output) == (1, "1 orders, 0 links, 0 events, 1 failures\n")
 
     @pytest.mark.process
     def test_every_so_many_seconds_until_it_is_stopped(self, tmp_path):
@@ -143,7 +143,7 @@ class TestReconcile:
         command = [sys.executable, "-u", "-m", "flask", "--app", app, "iterapay", "reconcile", "--every", "1"]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout
-            assert [process.stdout.readline() for _ in range(2)] == ["0 orders, 0 events, 0 failures\n"] * 2
+            assert [process.stdout.readline() for _ in range(2)] == ["0 orders, 0 links, 0 events, 0 failures\n"] * 2
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=10) == -signal.SIGTERM
 
@@ -320,4 +320,4 @@ def test_a_terminal_sees_how_far_reconcile_is(tmp_path):
     finally:
         os.close(parent)
     assert "Reconciling" in output
-    assert "0 orders, 0 events, 0 failures" in output
+    assert "0 orders, 0 links, 0 events, 0 failures" in output

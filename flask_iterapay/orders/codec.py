@@ -1,4 +1,4 @@
-"""Orders as text and back: the body of a store's record.
+"""Entries as text and back: the body of a store's record.
 
 The text is JSON with a schema number. Fields are written and read by the dataclasses' own annotations, so a new field
 with a default needs no code here and older bodies stay readable. Decimals and times travel as strings.
@@ -12,25 +12,27 @@ from decimal import Decimal
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from .models import Order
+from .entries import Entry
 
-__all__ = ["SCHEMA", "format_order", "parse_order"]
+__all__ = ["SCHEMA", "format_entry", "parse_entry"]
+
+AnyEntry = TypeVar("AnyEntry", bound=Entry)
 
 SCHEMA = 1
 """Goes up when a body can no longer be read by the code before it."""
 
 
-def format_order(order: Order) -> str:
-    """Write an order as a record's body. ``version`` is left out: it is the record's."""
-    body = _plain(order)
+def format_entry(entry: Entry) -> str:
+    """Write an entry as a record's body. ``version`` is left out: it is the record's."""
+    body = _plain(entry)
     del body["version"]
-    return json.dumps({"schema": SCHEMA, "order": body}, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps({"schema": SCHEMA, entry.KIND: body}, ensure_ascii=False, separators=(",", ":"))
 
 
-def parse_order(body: str, *, version: int) -> Order:
-    """Read an order from a record's body.
+def parse_entry(model: type[AnyEntry], body: str, *, version: int) -> AnyEntry:
+    """Read an entry from a record's body.
 
     Raises:
         ValueError: the body was written by a newer release.
@@ -38,8 +40,8 @@ def parse_order(body: str, *, version: int) -> Order:
     document = json.loads(body)
     if document["schema"] != SCHEMA:
         raise ValueError(f"the record has schema {document['schema']}, this release reads {SCHEMA}")
-    order: Order = _reader(Order)({**document["order"], "version": version})
-    return order
+    entry: AnyEntry = _reader(model)({**document[model.KIND], "version": version})
+    return entry
 
 
 def _plain(value: Any) -> Any:

@@ -9,11 +9,14 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar
 
+from .entries import Clock, Entry, Event, EventName, EventState, Note
 from .ledger import Ledger
-from .models import Clock, EventName, EventState, HistoryEntry, Order, OrderEvent
 
 __all__ = ["Dispatcher", "Handler"]
+
+AnyEntry = TypeVar("AnyEntry", bound=Entry)
 
 MAX_ATTEMPTS = 12
 _LEASE_SECONDS = 600
@@ -29,11 +32,11 @@ class Handler:
     """A shop's function for one kind of event. ``name`` tells the handlers of an event apart over restarts."""
 
     name: str
-    call: Callable[[OrderEvent], object]
+    call: Callable[[Any], object]
 
 
-class Dispatcher:
-    """Runs handlers for the open events of an order.
+class Dispatcher(Generic[AnyEntry]):
+    """Runs handlers for the open events of a ledger's entries.
 
     ``handlers_for`` returns the handlers of an event name; ``run`` calls one of them in whatever surroundings the
     shop needs and lets its exception through.
@@ -42,72 +45,71 @@ class Dispatcher:
     def __init__(
         self,
         *,
-        ledger: Ledger,
+        ledger: Ledger[AnyEntry],
         clock: Clock,
         handlers_for: Callable[[EventName], Sequence[Handler]],
-        run: Callable[[Handler, OrderEvent], object],
+        run: Callable[[Handler, Event], object],
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._handlers_for = handlers_for
         self._run = run
 
-    def dispatch(self, order_id: str) -> int:
+    def dispatch(self, entry_id: str) -> int:
         """Run the handlers of every event whose time has come; return how many events were handed out.
 
         A handler's exception is logged and never escapes.
         """
         count = 0
-        while event := self._lease(order_id):
-            self._conclude(event, self._run_handlers(event))
+        while event := self._lease(entry_id):
+            self._conclude(entry_id, event, self._run_handlers(event))
             count += 1
         return count
 
-    def retry(self, order_id: str, *, actor: str, note: str = "") -> Order:
-        """Make the events of an order due again: those that failed for good, and those that wait for another try.
+    def retry(self, entry_id: str, *, actor: str, note: str = "") -> AnyEntry:
+        """Make the events of an entry due again: those that failed for good, and those that wait for another try.
 
         A failed one gets all its attempts anew. What a worker is at stays with it. Who did it and why is recorded; if
         there is nothing to try again, nothing is written.
         """
 
-        def compute(order: Order) -> Order:
+        def compute(entry: AnyEntry) -> AnyEntry:
             now = self._clock()
-            waiting = [event for event in order.events if _is_waiting(event, now)]
+            waiting = [event for event in entry.events if _is_waiting(event, now)]
             for event in waiting:
-                order = order.with_event(replace(event, state=EventState.OPEN, attempts=0, next_attempt_at=now))
+                entry = entry.with_event(replace(event, state=EventState.OPEN, attempts=0, next_attempt_at=now))
             if not waiting:
-                return order
+                return entry
             reason = f"tries {', '.join(event.key for event in waiting)} again"
-            entry = HistoryEntry(at=now, status=order.status, reason=reason, actor=actor, note=note)
-            return replace(order, history=(*order.history, entry))
+            return entry.with_note(Note(at=now, reason=reason, actor=actor, note=note))
 
-        return self._ledger.change(order_id, compute)
+        return self._ledger.change(entry_id, compute)
 
-    def _lease(self, order_id: str) -> OrderEvent | None:
+    def _lease(self, entry_id: str) -> Event | None:
         """Take the first due event, or ``None``. A lost race means that another worker took it: look again."""
-        while event := self._first_due(order := self._ledger.get(order_id)):
+        while event := self._first_due(entry := self._ledger.get(entry_id)):
             if event.attempts >= MAX_ATTEMPTS:
                 # Whoever ran it last died of it and could not say so.
-                self._ledger.save(order.with_event(_fail(event)))
+                self._ledger.save(entry.with_event(_fail(event)))
                 continue
             lease_until = self._clock() + timedelta(seconds=_LEASE_SECONDS)
             leased = replace(event, attempts=event.attempts + 1, next_attempt_at=lease_until, is_leased=True)
-            if self._ledger.save(order.with_event(leased)):
+            if self._ledger.save(entry.with_event(leased)):
                 return leased
         return None
 
-    def _first_due(self, order: Order) -> OrderEvent | None:
+    def _first_due(self, entry: AnyEntry) -> Event | None:
         now = self._clock()
         return next(
             (
                 event
-                for event in order.events
+                for event in entry.events
                 if event.state is EventState.OPEN and event.next_attempt_at is not None and event.next_attempt_at <= now
             ),
             None,
         )
 
-    def _run_handlers(self, event: OrderEvent) -> frozenset[str]:
+    def _run_handlers(self, event: Event) -> frozenset[str]:
         """Run the handlers that have not succeeded yet; return the names of all that have."""
         done = set(event.done_by)
         for handler in self._handlers_for(event.name):
@@ -122,22 +124,22 @@ class Dispatcher:
                 done.add(handler.name)
         return frozenset(done)
 
-    def _conclude(self, leased: OrderEvent, done_by: frozenset[str]) -> None:
+    def _conclude(self, entry_id: str, leased: Event, done_by: frozenset[str]) -> None:
         names = {handler.name for handler in self._handlers_for(leased.name)}
 
-        def compute(order: Order) -> Order:
-            event = next(event for event in order.events if event.key == leased.key)
+        def compute(entry: AnyEntry) -> AnyEntry:
+            event = next(event for event in entry.events if event.key == leased.key)
             # Another worker may have taken the event after a lease ran out; what either of them did stays done.
             is_ours = (event.attempts, event.next_attempt_at) == (leased.attempts, leased.next_attempt_at)
             event = replace(event, done_by=event.done_by | done_by)
             if not is_ours and not names <= event.done_by:
-                return order.with_event(event)
-            return order.with_event(self._after_attempt(replace(event, is_leased=False), names))
+                return entry.with_event(event)
+            return entry.with_event(self._after_attempt(replace(event, is_leased=False), names))
 
-        self._ledger.change(leased.order_id, compute)
+        self._ledger.change(entry_id, compute)
 
-    def _after_attempt(self, event: OrderEvent, names: set[str]) -> OrderEvent:
-        if not names and event.name is EventName.PAID:
+    def _after_attempt(self, event: Event, names: set[str]) -> Event:
+        if not names and event.name.is_payment:
             return self._keep_for_others(event)
         if names <= event.done_by:
             return replace(event, state=EventState.DONE, next_attempt_at=None)
@@ -145,7 +147,7 @@ class Dispatcher:
             return _fail(event)
         return replace(event, next_attempt_at=self._clock() + timedelta(seconds=_pause_seconds(event.attempts)))
 
-    def _keep_for_others(self, event: OrderEvent) -> OrderEvent:
+    def _keep_for_others(self, event: Event) -> Event:
         """A payment that nobody is told of is no success: another process may have the handlers that this one lacks.
 
         It costs no attempt, and after a week it fails, so that a person sees it.
@@ -158,12 +160,12 @@ class Dispatcher:
         return replace(event, attempts=event.attempts - 1, next_attempt_at=self._clock() + timedelta(seconds=pause))
 
 
-def _fail(event: OrderEvent) -> OrderEvent:
+def _fail(event: Event) -> Event:
     logger.error("%s failed for good after %d attempts", event.key, event.attempts)
     return replace(event, state=EventState.FAILED, next_attempt_at=None, is_leased=False)
 
 
-def _is_waiting(event: OrderEvent, now: datetime) -> bool:
+def _is_waiting(event: Event, now: datetime) -> bool:
     """Whether a person may make this event due: it failed, or it waits and no worker is at it."""
     if event.state is EventState.FAILED:
         return True

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Protocol
 
-from ..gateway.models import DepositAddress, Invoice, MethodId, PaymentMethod, Transaction
+from ..gateway.models import DepositAddress, Invoice, InvoiceType, MethodId, PaymentMethod, Transaction
 
-__all__ = ["Gateway"]
+__all__ = ["NOT_OFFERED", "Gateway"]
+
+NOT_OFFERED = frozenset({400, 404, 422})
+"""What the gateway says to a method that an invoice does not offer (contract C10); the rest of 4xx may pass."""
 
 
 class Gateway(Protocol):
@@ -19,8 +22,10 @@ class Gateway(Protocol):
        invoices that were asked for, each once.
     """
 
-    def create_invoice(self, *, amount: Decimal, method_id: MethodId | None, description: str) -> str:
-        """Make a one-time invoice over ``amount`` USD and return its id."""
+    def create_invoice(
+        self, *, amount: Decimal, method_id: MethodId | None, description: str, invoice_type: InvoiceType
+    ) -> str:
+        """Make an invoice over ``amount`` USD, the minimum of a reusable one, and return its id."""
         ...
 
     def get_invoice(self, invoice_id: str) -> Invoice:

@@ -1,7 +1,6 @@
-"""Making an order's invoice: when, by which steps, and never twice for one choice.
+"""Making an order's invoice: when, for which choice, and with which address.
 
-T0 saves the intent, then the gateway is asked for an invoice; T1 saves its id; only then, in T2, is the address asked
-for. So nobody can pay an invoice that the order does not know.
+``creation`` makes it, up to its id's being saved (T1); only then, in T2, is the address asked for.
 """
 
 import logging
@@ -11,14 +10,13 @@ from datetime import datetime, timedelta
 from ..errors import (
     GatewayError,
     GatewayRefusedError,
-    MalformedAnswerError,
     MethodNotOfferedError,
     NotFoundError,
     OrderLockedError,
-    RefTakenError,
     TooManyInvoicesError,
 )
-from ..gateway.models import PaymentMethod
+from ..gateway.models import InvoiceType, PaymentMethod
+from .creation import InvoiceCreator, make_intent
 from .gateway import Gateway
 from .ledger import Ledger
 from .lifecycle import (
@@ -30,13 +28,12 @@ from .lifecycle import (
     reuse_invoice,
     settle,
 )
-from .models import MAX_INVOICES, Clock, Intent, InvoiceRecord, Order, OrderStatus, Policy
+from .models import MAX_INVOICES, Clock, InvoiceRecord, Order, OrderStatus, Policy
+from .reading import OrderReading
 from .sync import Synchronizer
 from .verdict import judge
 
 __all__ = ["InvoiceMaker"]
-
-_INTENT_SECONDS = 60
 
 logger = logging.getLogger("flask_iterapay")
 
@@ -51,9 +48,9 @@ class InvoiceMaker:
     def __init__(
         self,
         *,
-        ledger: Ledger,
+        ledger: Ledger[Order],
         gateway: Gateway,
-        synchronizer: Synchronizer,
+        synchronizer: Synchronizer[Order, OrderReading],
         clock: Clock,
         policy: Policy,
         make_token: Callable[[], str],
@@ -64,8 +61,16 @@ class InvoiceMaker:
         self._synchronizer = synchronizer
         self._clock = clock
         self._policy = policy
-        self._make_token = make_token
         self._methods = methods
+        self._creator = InvoiceCreator(
+            ledger=ledger,
+            gateway=gateway,
+            clock=clock,
+            make_token=make_token,
+            invoice_type=InvoiceType.ONETIME,
+            record=record_invoice,
+            abandon=lambda order, now: abandon_intent(order, now, policy),
+        )
 
     def offered_methods(self) -> tuple[PaymentMethod, ...]:
         """The payment methods that a customer may choose from, in the gateway's order."""
@@ -92,7 +97,7 @@ class InvoiceMaker:
         require_open(order)
         if order.has_transfers:
             raise OrderLockedError(order_id, "a transfer was seen for it")
-        return self._make_invoice(order_id, method)
+        return self._make_invoice(order, method)
 
     def renew(self, order_id: str) -> Order:
         """Get a new price for an order whose quote has run out; any other order is returned as it stands.
@@ -109,7 +114,7 @@ class InvoiceMaker:
         order = self._quote_again(order, record)
         if order.status is not OrderStatus.EXPIRED:
             return order
-        return self._make_invoice(order_id, record.method)
+        return self._make_invoice(order, record.method)
 
     def check(self, order_id: str) -> Order:
         """Bring an order up to date because its customer asks.
@@ -125,7 +130,7 @@ class InvoiceMaker:
         if order.is_locked or order.intent is None or order.intent.expires_at > self._clock():
             return self._synchronizer.check(order_id)
         try:
-            return self._make_invoice(order_id, order.intent.method)
+            return self._make_invoice(order, order.intent.method)
         except GatewayError as error:
             logger.warning("order %r: no invoice could be made: %s", order_id, error)
             return self._ledger.get(order_id)
@@ -151,26 +156,13 @@ class InvoiceMaker:
             # The merchant deleted the current invoice at the gateway; another method is the way on.
             return self._ledger.get(order.order_id)
 
-    def _make_invoice(self, order_id: str, method: PaymentMethod) -> Order:
-        now = self._clock()
-        ref = self._make_token()
-        intended = self._ledger.change(order_id, lambda order: self._with_intent(order, method, ref, now))
-        if intended.intent is None or intended.intent.ref != ref:
-            return self._complete(intended)
-        try:
-            invoice_id = self._gateway.create_invoice(
-                amount=intended.intent.amount,
-                method_id=method.method_id,
-                description=f"{intended.description or intended.order_id} [{ref}]",
-            )
-            self._ledger.change(order_id, lambda order: self._with_new_invoice(order, invoice_id, ref))
-        except RefTakenError as error:
-            self._abandon(order_id, ref)
-            raise MalformedAnswerError("create_invoice", detail="the gateway gave an id that is in use") from error
-        except GatewayError:
-            self._abandon(order_id, ref)
-            raise
-        return self._complete(self._ledger.get(order_id))
+    def _make_invoice(self, order: Order, method: PaymentMethod) -> Order:
+        created = self._creator.create(
+            order.order_id,
+            description=order.description,
+            intend=lambda order, ref, now: self._with_intent(order, method, ref, now),
+        )
+        return self._complete(created)
 
     def _complete(self, order: Order) -> Order:
         """T2: have the address of the current invoice asked for, if it is missing; a poll tries again if this fails."""
@@ -197,8 +189,7 @@ class InvoiceMaker:
             return order if is_current else reuse_invoice(order, live.invoice_id, now, self._policy)
         if len(order.invoices) >= MAX_INVOICES:
             raise TooManyInvoicesError(order.order_id, f"it has used up its {MAX_INVOICES} invoices")
-        expires_at = now + timedelta(seconds=_INTENT_SECONDS)
-        return record_intent(order, Intent(ref=ref, method=method, amount=order.amount, expires_at=expires_at), now)
+        return record_intent(order, make_intent(ref, method, order.amount, now), now)
 
     def _find_live(self, order: Order, method: PaymentMethod, now: datetime) -> InvoiceRecord | None:
         live = (record for record in order.invoices if self._is_live(record, order, method, now))
@@ -212,23 +203,6 @@ class InvoiceMaker:
             return False
         verdict = judge(record, order_amount=order.amount, now=now, policy=self._policy)
         return verdict.status in (OrderStatus.PREPARING, OrderStatus.AWAITING_PAYMENT)
-
-    def _with_new_invoice(self, order: Order, invoice_id: str, ref: str) -> Order:
-        if order.intent is None or order.intent.ref != ref:
-            # The intent was overtaken (it expired, or the amount changed): the invoice is an orphan that nobody can
-            # pay, because nobody will ever be shown its address.
-            logger.info("order %r: invoice %s came too late and is left alone", order.order_id, invoice_id)
-            return order
-        if any(record.invoice_id == invoice_id for record in order.invoices):
-            raise RefTakenError(f"invoice {invoice_id!r} is an older one of this order")
-        return record_invoice(order, invoice_id, self._clock())
-
-    def _abandon(self, order_id: str, ref: str) -> None:
-        def compute(order: Order) -> Order:
-            is_ours = order.intent is not None and order.intent.ref == ref
-            return abandon_intent(order, self._clock(), self._policy) if is_ours else order
-
-        self._ledger.change(order_id, compute)
 
     def _quote_again(self, order: Order, record: InvoiceRecord) -> Order:
         try:

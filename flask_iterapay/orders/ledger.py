@@ -1,20 +1,23 @@
-"""Orders in a store: read, compute, save, and read again when somebody else was faster.
+"""Entries in a store: read, compute, save, and read again when somebody else was faster.
 
-This is the one mechanism that makes concurrent changes safe. Everything that changes an order
+This is the one mechanism that makes concurrent changes safe. Everything that changes an entry
 goes through ``change`` or ``save``; both compare the version that was read with the one that is stored.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any, Generic, TypeVar
 
-from ..errors import OrderNotFoundError, StoreUnavailableError, UnreadableRecordError
-from .codec import format_order, parse_order
-from .models import Order, OrderStatus
+from ..errors import StoreUnavailableError, UnreadableRecordError
+from .codec import format_entry, parse_entry
+from .entries import Entry
 from .stores.base import OrderStore, Record
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "find_due"]
+
+AnyEntry = TypeVar("AnyEntry", bound=Entry)
 
 _ATTEMPTS = 50
 _PAGE_LIMIT = 100
@@ -22,108 +25,135 @@ _PAGE_LIMIT = 100
 logger = logging.getLogger("flask_iterapay")
 
 
-class Ledger:
-    """The shop's orders, kept as versioned records in any ``OrderStore``.
+class Ledger(Generic[AnyEntry]):
+    """The shop's entries of one kind (``model``), kept as versioned records in any ``OrderStore``.
 
-    ``prefix`` begins their keys. The sandbox has one of its own, so that play money never pays an order of the live
-    shop, whatever database the two share.
+    ``realm`` begins their keys and names. The sandbox has one of its own, so that play money never pays an order of
+    the live shop, whatever database the two share.
     """
 
-    def __init__(self, *, store: OrderStore, prefix: str = "order:") -> None:
-        self._store = store
-        self._prefix = prefix
+    def __init__(self, *, store: OrderStore, model: type[AnyEntry], realm: str = "") -> None:
+        self.store = store
+        self.model = model
+        self._realm = realm
+        self._prefix = f"{realm}{model.KIND}:"
 
-    def get(self, order_id: str) -> Order:
-        """Read an order.
+    def get(self, entry_id: str) -> AnyEntry:
+        """Read an entry.
 
         Raises:
-            OrderNotFoundError: there is none.
+            OrderNotFoundError, LinkNotFoundError: there is none; the model says which.
             StoreError: the store failed.
         """
-        record = self._store.get(self._prefix + order_id)
-        if record is None:
-            raise OrderNotFoundError(order_id, "there is no such order")
-        return _order(record)
+        entry = self.find(entry_id)
+        if entry is None:
+            raise self.model.not_found(entry_id)
+        return entry
 
-    def get_by_invoice(self, invoice_id: str) -> Order | None:
-        """Read the order that owns an invoice, if it is one of ours."""
-        record = self._store.get_by_ref(invoice_id)
-        return None if record is None or not record.key.startswith(self._prefix) else _order(record)
+    def find(self, entry_id: str) -> AnyEntry | None:
+        """Read an entry, or ``None`` if there is none."""
+        return self._own(self.store.get(self._prefix + entry_id))
 
-    def add(self, order: Order) -> Order:
-        """Write a new order; ``RecordExistsError`` if its id is in use."""
-        order = replace(order, version=1)
-        self._store.add(self._record(order))
-        return order
+    def get_by_invoice(self, invoice_id: str) -> AnyEntry | None:
+        """Read the entry that owns an invoice, if it is one of ours."""
+        return self._own(self.store.get_by_ref(invoice_id))
 
-    def save(self, order: Order) -> Order | None:
-        """Write an order if nobody has since it was read; ``None`` if somebody was faster."""
-        saved = replace(order, version=order.version + 1)
-        return saved if self._store.save(self._record(saved), expected_version=order.version) else None
+    def get_by_name(self, name: str) -> AnyEntry | None:
+        """Read the entry that alone has a name, if it is one of ours."""
+        return self._own(self.store.get_by_ref(self._realm + name))
 
-    def change(self, order_id: str, compute: Callable[[Order], Order]) -> Order:
-        """Apply ``compute`` to the newest order and save the result; compute again on every lost race.
+    def add(self, entry: AnyEntry) -> AnyEntry:
+        """Write a new entry.
 
-        ``compute`` must be free of side effects. If its result equals the order nothing is written. What it raises
+        Raises:
+            RecordExistsError, RefTakenError: its id, or one of its invoices or names, is in use.
+        """
+        entry = replace(entry, version=1)
+        self.store.add(self._record(entry))
+        return entry
+
+    def save(self, entry: AnyEntry) -> AnyEntry | None:
+        """Write an entry if nobody has since it was read; ``None`` if somebody was faster."""
+        saved = replace(entry, version=entry.version + 1)
+        return saved if self.store.save(self._record(saved), expected_version=entry.version) else None
+
+    def change(self, entry_id: str, compute: Callable[[AnyEntry], AnyEntry]) -> AnyEntry:
+        """Apply ``compute`` to the newest entry and save the result; compute again on every lost race.
+
+        ``compute`` must be free of side effects. If its result equals the entry nothing is written. What it raises
         passes through.
 
         Raises:
             StoreUnavailableError: every one of the bounded attempts lost its race.
         """
         for _ in range(_ATTEMPTS):
-            order = self.get(order_id)
-            changed = compute(order)
-            if changed == order:
-                return order
+            entry = self.get(entry_id)
+            changed = compute(entry)
+            if changed == entry:
+                return entry
             saved = self.save(changed)
             if saved is not None:
                 return saved
-        raise StoreUnavailableError(f"order {order_id!r} changed under each of {_ATTEMPTS} attempts to save it")
+        raise StoreUnavailableError(
+            f"{self.model.KIND} {entry_id!r} changed under each of {_ATTEMPTS} attempts to save it"
+        )
 
-    def due(self, now: datetime, limit: int) -> list[Order]:
-        """The orders whose time has come, longest overdue first; what cannot be read is logged and left out.
+    def due(self, now: datetime, limit: int) -> list[AnyEntry]:
+        """The entries of this ledger whose time has come; see ``find_due``."""
+        return [entry for entry in find_due(self.store, [self], now, limit) if isinstance(entry, self.model)]
 
-        Neither such records nor those of another ledger in the same store keep an order from its turn.
-        """
-        window = limit
-        while True:
-            records = self._store.due(now, window)
-            own = [record for record in records if record.key.startswith(self._prefix)]
-            orders = [order for record in own if (order := _readable_order(record))]
-            if len(orders) >= limit or len(records) < window:
-                return orders[:limit]
-            window *= 4
-
-    def iterate(self, *, status: OrderStatus | None = None) -> Iterator[Order]:
-        """Go through the orders, newest first, a page at a time; what cannot be read is logged and left out."""
+    def iterate(self, *, label: str | None = None) -> Iterator[AnyEntry]:
+        """Go through the entries, newest first, a page at a time; what cannot be read is logged and left out."""
         before: Record | None = None
-        while records := self._store.search(self._prefix, status=status, before=before, limit=_PAGE_LIMIT):
-            yield from (order for record in records if (order := _readable_order(record)))
+        while records := self.store.search(self._prefix, status=label, before=before, limit=_PAGE_LIMIT):
+            yield from (entry for record in records if (entry := self.parse_readable(record)))
             before = records[-1]
 
-    def _record(self, order: Order) -> Record:
+    def owns(self, record: Record) -> bool:
+        """Whether a record is of this ledger."""
+        return record.key.startswith(self._prefix)
+
+    def parse_readable(self, record: Record) -> AnyEntry | None:
+        """Read an entry from a record of ours, or log that it cannot be read."""
+        try:
+            return self._parse(record)
+        except UnreadableRecordError:
+            # One damaged record must not keep the rest from being finished.
+            logger.exception("%s cannot be read and is left alone", record.key)
+            return None
+
+    def _own(self, record: Record | None) -> AnyEntry | None:
+        return None if record is None or not self.owns(record) else self._parse(record)
+
+    def _parse(self, record: Record) -> AnyEntry:
+        try:
+            return parse_entry(self.model, record.body, version=record.version)
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+            raise UnreadableRecordError(f"{record.key}: {error}") from error
+
+    def _record(self, entry: AnyEntry) -> Record:
         return Record(
-            key=self._prefix + order.order_id,
-            version=order.version,
-            due_at=order.due_at,
-            refs=tuple(record.invoice_id for record in order.invoices),
-            status=order.status,
-            created_at=order.created_at,
-            body=format_order(order),
+            key=self._prefix + entry.entry_id,
+            version=entry.version,
+            due_at=entry.due_at,
+            refs=(*entry.invoice_ids, *(self._realm + name for name in entry.names)),
+            status=entry.label,
+            created_at=entry.created_at,
+            body=format_entry(entry),
         )
 
 
-def _order(record: Record) -> Order:
-    try:
-        return parse_order(record.body, version=record.version)
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise UnreadableRecordError(f"{record.key}: {error}") from error
+def find_due(store: OrderStore, ledgers: Sequence[Ledger[Any]], now: datetime, limit: int) -> list[Entry]:
+    """Find the entries of these ledgers whose time has come, longest overdue first.
 
-
-def _readable_order(record: Record) -> Order | None:
-    try:
-        return _order(record)
-    except UnreadableRecordError:
-        # One damaged record must not keep the rest from being finished.
-        logger.exception("%s cannot be read and is left alone", record.key)
-        return None
+    What cannot be read is logged and left out; neither such records nor those of other ledgers in the same store keep
+    an entry from its turn.
+    """
+    window = limit
+    while True:
+        records = store.due(now, window)
+        owned = [(ledger, record) for record in records for ledger in ledgers if ledger.owns(record)]
+        entries = [entry for ledger, record in owned if (entry := ledger.parse_readable(record))]
+        if len(entries) >= limit or len(records) < window:
+            return entries[:limit]
+        window *= 4

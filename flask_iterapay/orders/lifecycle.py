@@ -239,18 +239,7 @@ def abandon_intent(order: Order, now: datetime, policy: Policy) -> Order:
 
 def record_invoice(order: Order, invoice_id: str, now: datetime) -> Order:
     """T1: the gateway made the invoice of ``order.intent``. It is current and due, and has no address yet."""
-    intent = order.intent
-    if intent is None:
-        raise ValueError("an invoice is recorded for an intent")
-    record = InvoiceRecord(invoice_id=invoice_id, amount=intent.amount, method=intent.method, created_at=now)
-    return replace(
-        order,
-        intent=None,
-        invoices=(*order.invoices, record),
-        current_invoice_id=invoice_id,
-        next_check_at=now,
-        changed_at=now,
-    )
+    return replace(order.with_created_invoice(invoice_id, now), current_invoice_id=invoice_id)
 
 
 def pin_address(order: Order, invoice_id: str, deposit: DepositAddress, now: datetime) -> Order:

@@ -2,9 +2,10 @@
 
 from datetime import datetime, timedelta
 
+from .entries import Payable
 from .models import Order, OrderStatus, Policy
 
-__all__ = ["next_check_at", "poll_check_at", "retry_check_at"]
+__all__ = ["next_check_at", "pause_seconds", "poll_check_at", "retry_check_at"]
 
 # (seconds since the order last changed, pause until the next check in seconds)
 _STEPS = ((3600, 60), (6 * 3600, 600))
@@ -24,13 +25,16 @@ def next_check_at(order: Order, now: datetime, policy: Policy) -> datetime | Non
         return None
     if order.status is OrderStatus.PREPARING and order.intent is None:
         return now
-    age = (now - order.changed_at).total_seconds()
-    if age >= policy.watch_seconds:
+    age = now - order.changed_at
+    if age.total_seconds() >= policy.watch_seconds:
         return None
-    pause = next((pause for limit, pause in _STEPS if age < limit), _LAST_PAUSE_SECONDS)
-    if order.status is OrderStatus.PAID:
-        pause = _LAST_PAUSE_SECONDS
+    pause = _LAST_PAUSE_SECONDS if order.status is OrderStatus.PAID else pause_seconds(age)
     return now + timedelta(seconds=pause)
+
+
+def pause_seconds(age: timedelta) -> int:
+    """How long to wait for the next check, by the time since something last happened."""
+    return next((pause for limit, pause in _STEPS if age.total_seconds() < limit), _LAST_PAUSE_SECONDS)
 
 
 def poll_check_at(order: Order, policy: Policy) -> datetime | None:
@@ -42,14 +46,14 @@ def poll_check_at(order: Order, policy: Policy) -> datetime | None:
     return at if order.due_check_at is None else min(at, order.due_check_at)
 
 
-def retry_check_at(order: Order, now: datetime, policy: Policy, asked_seconds: float | None = None) -> datetime:
-    """The next check of an order that could not be read: later and later, up to ten minutes.
+def retry_check_at(payable: Payable, now: datetime, policy: Policy, asked_seconds: float | None = None) -> datetime:
+    """The next check of a payable that could not be read: later and later, up to ten minutes.
 
-    However old the order is, and however long it lasts: a key may expire while nobody is there, and a payment come.
+    However old it is, and however long it lasts: a key may expire while nobody is there, and a payment come.
     Only after failing for as long as an order is watched it is a few times a day. ``asked_seconds`` is the gateway's
     ``Retry-After``; it is obeyed up to the ten minutes.
     """
-    failing_for = (now - order.unreachable_since).total_seconds() if order.unreachable_since else 0
+    failing_for = (now - payable.unreachable_since).total_seconds() if payable.unreachable_since else 0
     if failing_for >= policy.watch_seconds:
         return now + timedelta(seconds=_LONG_FAILURE_PAUSE_SECONDS)
     return now + timedelta(seconds=min(max(policy.sync_seconds, failing_for, asked_seconds or 0), 600))

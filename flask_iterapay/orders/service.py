@@ -6,14 +6,12 @@ becomes is decided in ``lifecycle``; this module only brings the pieces together
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from decimal import Decimal
 
 from ..errors import (
-    GatewayError,
     InvalidOrderError,
-    IteraPayError,
     OrderCancelledError,
     OrderNotFoundError,
     OrderNotOnHoldError,
@@ -21,14 +19,17 @@ from ..errors import (
 )
 from ..money import parse_usd
 from .dispatch import Dispatcher
+from .entries import Entry
 from .gateway import Gateway
 from .invoicing import InvoiceMaker
 from .ledger import Ledger
 from .lifecycle import accept, cancel, change_amount, require_open
 from .models import Clock, HistoryEntry, HoldReason, Order, OrderStatus, Policy
+from .reading import OrderReader
+from .reconcile import Duty, Reconciler
 from .sync import Synchronizer
 
-__all__ = ["OrderService", "ReconcileReport"]
+__all__ = ["OrderService"]
 
 _MAX_TEXT = 200
 _MAX_NOTE = 1000
@@ -36,40 +37,33 @@ _MAX_NOTE = 1000
 logger = logging.getLogger("flask_iterapay")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReconcileReport:
-    """What one round of ``reconcile`` did: orders looked at, reads that failed, events handed to handlers."""
-
-    orders: int = 0
-    failures: int = 0
-    events: int = 0
-
-
 class OrderService:
     """Everything that can be done to orders.
 
     ``methods`` is the shop's allow-list of payment method ids, or ``None`` for all; ``make_token`` returns a fresh
     random string, used for claims and for the ``ref`` that an invoice's description carries. What the parts do alone
-    (``InvoiceMaker``, ``Synchronizer``, ``Dispatcher``) is offered here under the same names.
+    (``InvoiceMaker``, ``Synchronizer``, ``Dispatcher``, ``Reconciler``) is offered here under the same names.
+    ``other_duties`` are what ``reconcile`` does besides orders, in the same store.
     """
 
     def __init__(
         self,
         *,
-        ledger: Ledger,
+        ledger: Ledger[Order],
         gateway: Gateway,
-        dispatcher: Dispatcher,
+        dispatcher: Dispatcher[Order],
         clock: Clock,
         policy: Policy,
         make_token: Callable[[], str],
         methods: tuple[str, ...] | None = None,
-        shuffle: Callable[[list[Order]], None] = random.shuffle,
+        shuffle: Callable[[list[Entry]], None] = random.shuffle,
+        other_duties: Sequence[Duty] = (),
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._policy = policy
-        self._shuffle = shuffle
-        synchronizer = Synchronizer(ledger=ledger, gateway=gateway, clock=clock, policy=policy, make_token=make_token)
+        reader = OrderReader(gateway=gateway, clock=clock, policy=policy)
+        synchronizer = Synchronizer(ledger=ledger, reader=reader, clock=clock, policy=policy, make_token=make_token)
         maker = InvoiceMaker(
             ledger=ledger,
             gateway=gateway,
@@ -79,6 +73,8 @@ class OrderService:
             make_token=make_token,
             methods=methods,
         )
+        duty = Duty(ledger=ledger, sync_if_due=synchronizer.sync_if_due, dispatch=dispatcher.dispatch)
+        reconciler = Reconciler(store=ledger.store, duties=[duty, *other_duties], clock=clock, shuffle=shuffle)
         self.get = ledger.get
         self.iterate = ledger.iterate
         self.offered_methods = maker.offered_methods
@@ -86,11 +82,11 @@ class OrderService:
         self.renew = maker.renew
         self.check = maker.check
         self.sync = synchronizer.sync
-        self._sync_if_due = synchronizer.sync_if_due
         self.poll = synchronizer.poll
-        self.receive_hint = synchronizer.receive_hint
         self.dispatch = dispatcher.dispatch
         self._retry = dispatcher.retry
+        self.find_overdue = reconciler.find_overdue
+        self.reconcile = reconciler.reconcile
 
     def place(
         self,
@@ -184,45 +180,19 @@ class OrderService:
         _check_words(order_id, actor, note)
         return self._retry(order_id, actor=actor, note=note)
 
-    def find_overdue(self) -> Order | None:
-        """Return the order that has waited longest for somebody to look at it, or ``None`` if none is due."""
-        return next(iter(self._ledger.due(self._clock(), 1)), None)
+    def receive_hint(self, invoice_id: str) -> Order | None:
+        """Act on an authentic webhook that names an invoice; ``None`` if the invoice is not an order's.
 
-    def reconcile(
-        self, *, limit: int = 100, watch: Callable[[Sequence[Order]], Iterable[Order]] = iter
-    ) -> ReconcileReport:
-        """Finish what nobody finished: read the orders that are due and hand out their events.
-
-        Takes at most ``limit`` orders, longest overdue first. Several may run at once: each reads more than it takes
-        and shuffles, so that they do not fight over the head, and claims keep them apart. One order's failure never
-        stops the rest. ``watch`` gets the orders and gives them back one by one, so that a caller can show progress.
+        A hint always leads to a read, unless the order is paid and was read a moment ago. Errors as ``sync``.
         """
-        orders = self._ledger.due(self._clock(), limit * 4)
-        self._shuffle(orders)
-        report = ReconcileReport()
-        for order in watch(orders[:limit]):
-            report = self._attend(order, report)
-        return report
-
-    def _attend(self, order: Order, report: ReconcileReport) -> ReconcileReport:
-        report = replace(report, orders=report.orders + 1)
-        try:
-            is_read = self._read_if_due(order)
-            events = self.dispatch(order.order_id)
-        except IteraPayError as error:
-            logger.warning("order %r could not be finished: %s", order.order_id, error)
-            return replace(report, failures=report.failures + 1)
-        return replace(report, events=report.events + events, failures=report.failures + (not is_read))
-
-    def _read_if_due(self, order: Order) -> bool:
-        """Read the gateway if it is time; False if it failed, which keeps no event from its handlers."""
-        try:
-            if order.due_check_at and order.due_check_at <= self._clock():
-                self._sync_if_due(order.order_id)
-        except GatewayError as error:
-            logger.warning("order %r could not be read: %s", order.order_id, error)
-            return False
-        return True
+        order = self._ledger.get_by_invoice(invoice_id)
+        if order is None:
+            return None
+        if order.status is OrderStatus.PAID and order.read_at and not order.unreachable_since:
+            fresh_until = order.read_at + timedelta(seconds=self._policy.sync_seconds)
+            if self._clock() < fresh_until:
+                return order
+        return self.sync(order.order_id, is_hinted=True)
 
 
 def _describe(order: Order) -> str:

@@ -150,7 +150,7 @@ def hammering(url: str, gateway: Gateway, folder: Path, *options: str, **argumen
         httpx.Client(trust_env=False, timeout=_PATIENCE_SECONDS, limits=limits) as http,
         ThreadPoolExecutor(_CROWD * _CROWDS) as clients,
     ):
-        yield Hammer(shop_url, gateway, Ledger(store=store), http, clients)
+        yield Hammer(shop_url, gateway, Ledger(store=store, model=Order), http, clients)
 
 
 def _format_arguments(arguments: Mapping[str, object]) -> str:

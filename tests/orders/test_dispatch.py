@@ -20,7 +20,7 @@ class Shop:
     def __init__(self, *handlers: Handler) -> None:
         self.clock = Timepiece()
         self.handlers = list(handlers)
-        self.ledger = Ledger(store=MemoryStore())
+        self.ledger = Ledger(store=MemoryStore(), model=Order)
         now = self.clock()
         order = Order(order_id="1042", amount=Decimal(1), created_at=now, changed_at=now)
         self.ledger.add(cancel(order, now, actor="shop"))
@@ -163,7 +163,7 @@ def test_a_lost_race_for_the_lease_looks_again():
     shop = Shop(failing(0, calls))
     order = shop.ledger.get("1042")
     racing = Racing()
-    ledger = Ledger(store=racing)
+    ledger = Ledger(store=racing, model=Order)
     ledger.add(order)
     dispatcher = Dispatcher(
         ledger=ledger,

@@ -52,7 +52,7 @@ def store() -> RacingStore:
 
 @pytest.fixture
 def ledger(store: RacingStore) -> Ledger:
-    return Ledger(store=store)
+    return Ledger(store=store, model=Order)
 
 
 def describe(text: str) -> Callable[[Order], Order]:
@@ -171,7 +171,7 @@ class TestSaving:
             ledger.add(make_order(make_record(f"inv-{number}"), order_id=f"damaged-{number}", next_check_at=at(0)))
             body = ["{", '{"schema":1,"order":{"invoices":[null]}}', "[" * 5000][number % 3]
             store.save(replace(store.get(f"order:damaged-{number}"), version=2, body=body), expected_version=1)
-            others = Ledger(store=store, prefix="sandbox-order:")
+            others = Ledger(store=store, model=Order, realm="sandbox-")
             others.add(make_order(make_record(f"sandbox-{number}"), order_id=str(number), next_check_at=at(1)))
         for number in range(3):
             ledger.add(make_order(make_record(f"own-{number}"), order_id=str(number), next_check_at=at(2 + number)))
@@ -183,10 +183,10 @@ class TestSaving:
         for number in range(250):
             status = OrderStatus.PAID if number % 2 else OrderStatus.NEW
             ledger.add(make_order(order_id=str(number), created_at=at(number), status=status))
-        Ledger(store=store, prefix="sandbox-order:").add(make_order(order_id="play"))
+        Ledger(store=store, model=Order, realm="sandbox-").add(make_order(order_id="play"))
         store.save(replace(store.get("order:7"), version=2, body="{"), expected_version=1)
         assert [order.order_id for order in ledger.iterate()] == [str(n) for n in range(249, -1, -1) if n != 7]
-        paid = [order.order_id for order in ledger.iterate(status=OrderStatus.PAID)]
+        paid = [order.order_id for order in ledger.iterate(label=OrderStatus.PAID)]
         assert paid == [str(n) for n in range(249, -1, -2) if n != 7]
 
     def test_the_status_in_the_record_follows_the_order(self, ledger: Ledger, store: RacingStore):

@@ -10,7 +10,7 @@ from builders import START, USDT, at, make_order, make_record, make_snapshot, ma
 from hypothesis import HealthCheck, given, settings
 from strategies import orders
 
-from flask_iterapay.orders.codec import SCHEMA, format_order, parse_order
+from flask_iterapay.orders.codec import SCHEMA, format_entry, parse_entry
 from flask_iterapay.orders.lifecycle import settle
 from flask_iterapay.orders.models import (
     Claim,
@@ -72,20 +72,20 @@ class TestRoundTrip:
     @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
     def test_any_order_comes_back_as_it_was(self, order):
         """Every field of every part, with its type."""
-        again = parse_order(format_order(order), version=order.version)
+        again = parse_entry(Order, format_entry(order), version=order.version)
         assert again == order
         assert repr(again) == repr(order)
 
     def test_an_order_of_every_kind_of_part_comes_back_as_it_was(self):
         """Snapshots, an intent, a claim, events and history."""
         order = make_full_order()
-        assert parse_order(format_order(order), version=7) == order
+        assert parse_entry(Order, format_entry(order), version=7) == order
 
     def test_the_version_is_the_records_and_not_the_bodys(self):
         """A body says nothing about how often it was saved."""
-        body = format_order(make_full_order())
+        body = format_entry(make_full_order())
         assert "version" not in json.loads(body)["order"]
-        assert parse_order(body, version=12).version == 12
+        assert parse_entry(Order, body, version=12).version == 12
 
     def test_money_is_written_as_text(self):
         """A number could pass through a float on its way through somebody's database."""
@@ -93,26 +93,26 @@ class TestRoundTrip:
         def refuse(number: str) -> None:
             pytest.fail(f"{number} is written as a number")
 
-        body = format_order(make_order(make_record(amount=Decimal("1E+2")), amount=Decimal("1E-8")))
+        body = format_entry(make_order(make_record(amount=Decimal("1E+2")), amount=Decimal("1E-8")))
         document = json.loads(body, parse_float=refuse)
         assert (document["order"]["amount"], document["order"]["invoices"][0]["amount"]) == ("0.00000001", "100")
 
     def test_the_gateways_own_amounts_keep_every_byte(self):
         """What the customer is shown is what the gateway sent."""
-        order = parse_order(format_order(make_order(make_record(pay_amount="025.1500"))), version=1)
+        order = parse_entry(Order, format_entry(make_order(make_record(pay_amount="025.1500"))), version=1)
         assert order.invoices[0].pay_amount == "025.1500"
 
     def test_times_keep_their_microseconds_and_their_zone(self):
         """Times are aware and UTC, before and after."""
         moment = datetime(2026, 1, 15, 10, 30, 0, 1, tzinfo=UTC)
-        read_at = parse_order(format_order(make_order(read_at=moment)), version=1).read_at
+        read_at = parse_entry(Order, format_entry(make_order(read_at=moment)), version=1).read_at
         assert (read_at, read_at.utcoffset()) == (moment, moment.utcoffset())
 
     def test_a_method_id_stays_a_number_or_a_text(self):
         """They are opaque, and ``1`` is not ``"1"``."""
         for method_id in (1, "1", "method_usdt_tron"):
             record = make_record(method=replace(USDT, method_id=method_id))
-            (again,) = parse_order(format_order(make_order(record)), version=1).invoices
+            (again,) = parse_entry(Order, format_entry(make_order(record)), version=1).invoices
             assert (again.method.method_id, type(again.method.method_id)) == (method_id, type(method_id))
 
     def test_an_empty_list_of_transactions_is_not_an_unknown_one(self):
@@ -121,7 +121,7 @@ class TestRoundTrip:
             make_record(snapshot=make_snapshot("expired", is_blind=is_blind)) for is_blind in (False, True)
         )
         assert [
-            parse_order(format_order(make_order(record)), version=1).invoices[0].snapshot.transactions
+            parse_entry(Order, format_entry(make_order(record)), version=1).invoices[0].snapshot.transactions
             for record in (known, unknown)
         ] == [(), None]
 
@@ -129,7 +129,7 @@ class TestRoundTrip:
         """Sets have no order of their own, so they are sorted."""
         names = [f"handler-{number}" for number in range(50)]
         first, second = (make_order(make_record(dismissed=frozenset(some))) for some in (names, reversed(names)))
-        assert format_order(first) == format_order(second)
+        assert format_entry(first) == format_entry(second)
 
     def test_a_settled_order_settles_alike_after_a_round_trip(self):
         """Nothing that a decision needs is lost in the store."""
@@ -137,14 +137,14 @@ class TestRoundTrip:
         order = stored = make_order(make_record())
         for snapshot in reads:
             order = settle(order, [snapshot], snapshot.read_at, Policy())
-            stored = settle(parse_order(format_order(stored), version=0), [snapshot], snapshot.read_at, Policy())
+            stored = settle(parse_entry(Order, format_entry(stored), version=0), [snapshot], snapshot.read_at, Policy())
         assert stored == order
 
 
 class TestOtherReleases:
     def test_the_first_releases_body_is_read(self):
         """A body that lies in somebody's database means today what it meant then."""
-        order = parse_order(FIRST_BODY, version=3)
+        order = parse_entry(Order, FIRST_BODY, version=3)
         record = make_record(dismissed=frozenset({"tx-0"}))
         expected = settle(make_order(record), [make_snapshot("partially_paid", "confirmed")], at(120), Policy())
         assert order == replace(
@@ -154,9 +154,9 @@ class TestOtherReleases:
     def test_fields_of_a_later_release_are_ignored(self):
         """Whatever part they are in: a rollback must not lose orders."""
         order = make_full_order()
-        document = json.loads(format_order(order))
+        document = json.loads(format_entry(order))
         _add_unknown_fields(document)
-        assert parse_order(json.dumps(document), version=7) == order
+        assert parse_entry(Order, json.dumps(document), version=7) == order
 
     def test_fields_that_an_earlier_release_did_not_know_get_their_defaults(self):
         """A new field with a default needs no migration, in whichever part it is."""
@@ -174,7 +174,7 @@ class TestOtherReleases:
             "history": [{"at": start, "status": "new", "reason": "placed", "actor": "shop"}],
         }
         amount = Decimal("5.00")
-        assert parse_order(json.dumps({"schema": 1, "order": bare}), version=1) == Order(
+        assert parse_entry(Order, json.dumps({"schema": 1, "order": bare}), version=1) == Order(
             order_id="7",
             amount=amount,
             created_at=START,
@@ -189,22 +189,22 @@ class TestOtherReleases:
     @pytest.mark.parametrize("name", ["order_id", "amount", "created_at"])
     def test_a_body_without_a_field_that_must_be_there_is_refused(self, name):
         """Nothing is made up, least of all an amount."""
-        document = json.loads(format_order(make_full_order()))
+        document = json.loads(format_entry(make_full_order()))
         del document["order"][name]
         with pytest.raises(ValueError, match=f"Order lacks {name}"):
-            parse_order(json.dumps(document), version=1)
+            parse_entry(Order, json.dumps(document), version=1)
 
     def test_a_newer_schema_is_refused(self):
         """A body that this release would misread is not read."""
-        document = json.loads(format_order(make_full_order())) | {"schema": SCHEMA + 1}
+        document = json.loads(format_entry(make_full_order())) | {"schema": SCHEMA + 1}
         with pytest.raises(ValueError, match=f"schema {SCHEMA + 1}, this release reads {SCHEMA}"):
-            parse_order(json.dumps(document), version=1)
+            parse_entry(Order, json.dumps(document), version=1)
 
     @pytest.mark.parametrize("body", ["", "{", '{"schema": 1, "order": {}}'])
     def test_a_body_that_is_no_order_is_a_value_error(self, body):
         """Cut short or emptied, it is not taken for an order."""
         with pytest.raises(ValueError):
-            parse_order(body, version=1)
+            parse_entry(Order, body, version=1)
 
 
 def _add_unknown_fields(value: object) -> None:

@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from flask_iterapay.orders.codec import format_order, parse_order
-from flask_iterapay.orders.models import EventState, OrderEvent
+from flask_iterapay.orders.codec import format_entry, parse_entry
+from flask_iterapay.orders.models import EventState, Order, OrderEvent
 from flask_iterapay.orders.stores.base import OrderStore, Record
 
 _PATIENCE_SECONDS = 15
@@ -54,11 +54,11 @@ class ForgetsEvents(PassesOn):
         self._tell = tell
 
     def save(self, record: Record, *, expected_version: int) -> bool:
-        order = parse_order(record.body, version=record.version)
+        order = parse_entry(Order, record.body, version=record.version)
         news = [event for event in order.events if event.state is EventState.OPEN]
         for event in news:
             order = order.with_event(replace(event, state=EventState.DONE, next_attempt_at=None))
-        forgetful = replace(record, body=format_order(order), due_at=order.due_at)
+        forgetful = replace(record, body=format_entry(order), due_at=order.due_at)
         is_saved = self.store.save(forgetful, expected_version=expected_version)
         for event in news if is_saved else ():
             self._tell(event)

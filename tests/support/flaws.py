@@ -9,7 +9,7 @@ import httpx
 from broken_gateways import HastyGateway
 
 from flask_iterapay.gateway.models import Invoice, InvoiceState
-from flask_iterapay.orders.codec import format_order, parse_order
+from flask_iterapay.orders.codec import format_entry, parse_entry
 from flask_iterapay.orders.gateway import Gateway
 from flask_iterapay.orders.models import Order
 from flask_iterapay.orders.service import OrderService
@@ -55,7 +55,7 @@ class _LateEventsStore(_Wrapped):
         bare = replace(order, events=order.events[: self._counts.get(record.key, 0)])
         if bare == order:
             return self._inner.save(record, expected_version=expected_version)
-        if not self._inner.save(replace(record, body=format_order(bare)), expected_version=expected_version):
+        if not self._inner.save(replace(record, body=format_entry(bare)), expected_version=expected_version):
             return False
         self._inner.save(replace(record, version=record.version + 1), expected_version=record.version)
         self._counts[record.key] = len(order.events)
@@ -70,7 +70,7 @@ class _EternalClaimsStore(_Wrapped):
         order = _order(record)
         if order.claim:
             order = replace(order, claim=replace(order.claim, expires_at=order.created_at + timedelta(days=9999)))
-            record = replace(record, body=format_order(order), due_at=order.due_at)
+            record = replace(record, body=format_entry(order), due_at=order.due_at)
         return self._inner.save(record, expected_version=expected_version)
 
 
@@ -138,7 +138,7 @@ class Flaw:
 
 
 def _order(record: Record) -> Order:
-    return parse_order(record.body, version=record.version)
+    return parse_entry(Order, record.body, version=record.version)
 
 
 SOUND = Flaw(name="sound")

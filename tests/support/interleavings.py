@@ -23,7 +23,7 @@ from worlds import make_client, make_service, make_world
 
 from flask_iterapay.errors import IteraPayError, StoreUnavailableError
 from flask_iterapay.orders.ledger import Ledger
-from flask_iterapay.orders.models import OrderEvent, OrderStatus, Policy
+from flask_iterapay.orders.models import Order, OrderEvent, OrderStatus, Policy
 from flask_iterapay.orders.stores import MemoryStore, OrderStore
 
 __all__ = ["BrokenPromiseError", "Interleavings"]
@@ -113,7 +113,7 @@ class Interleavings(RuleBasedStateMachine):
         self._world = make_world(folder)
         self._clock = self._world.clock
         # Read past whatever is wrong with the shop's own parts.
-        self._ledger = Ledger(store=self._store)
+        self._ledger = Ledger(store=self._store, model=Order)
         self._logbook = Logbook(truth=Truth(folder / "sandbox.sqlite3"), policy=self._policy)
         self._heard: Counter[str] = Counter()
         self._is_deaf = False
@@ -127,7 +127,7 @@ class Interleavings(RuleBasedStateMachine):
         store = self._flaw.store(FragileStore(self._store, self._fuse))
         self._service = self._flaw.service(
             make_service(
-                ledger=Ledger(store=store),
+                ledger=Ledger(store=store, model=Order),
                 gateway=self._gateway,
                 clock=self._clock,
                 handle=self._handle,

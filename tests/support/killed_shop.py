@@ -126,7 +126,7 @@ class KilledShop:
     def __post_init__(self) -> None:
         self.clock = ClockFile(self.life.folder / "clock")
         self.sandbox = _make_sandbox(self.life.folder, self.clock)
-        ledger = Ledger(store=self._make_store())
+        ledger = Ledger(store=self._make_store(), model=Order)
         dispatcher = Dispatcher(
             ledger=ledger,
             clock=self.clock,

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import httpx
 
-from flask_iterapay.orders.codec import parse_order
+from flask_iterapay.orders.codec import parse_entry
 from flask_iterapay.orders.models import Order, OrderStatus
 from flask_iterapay.orders.stores.base import OrderStore, Record
 
@@ -89,7 +89,7 @@ class KnifeStore:
 
 
 def _parse(record: Record) -> Order:
-    return parse_order(record.body, version=record.version)
+    return parse_entry(Order, record.body, version=record.version)
 
 
 def _name_change(before: Order, after: Order) -> str:

@@ -90,7 +90,7 @@ def make_trade(
 ) -> Trade:
     """Build a shop's service on a store and a gateway. Several may share all of it: no token comes twice."""
     told = [] if handled is None else handled
-    ledger = Ledger(store=store)
+    ledger = Ledger(store=store, model=Order)
     dispatcher = Dispatcher(
         ledger=ledger,
         clock=clock,

@@ -143,7 +143,7 @@ def make_world(
         webhook_secret=SECRET,
     )
     wire = Wire(SandboxTransport(sandbox))
-    ledger = Ledger(store=store or MemoryStore())
+    ledger = Ledger(store=store or MemoryStore(), model=Order)
     handled: list[OrderEvent] = []
     service = make_service(
         ledger=ledger, gateway=make_client(wire), clock=clock, handle=handled.append, policy=policy, methods=methods
