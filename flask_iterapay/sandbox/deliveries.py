@@ -87,6 +87,10 @@ class Delivery:
     status: int | None = None
     is_corrupt: bool = False
 
+    def is_held(self, now: datetime) -> bool:
+        """Whether it is held back, and was never sent."""
+        return self.state is DeliveryState.QUEUED and not self.attempts and self.due_at > now
+
 
 def list_events(before: SandboxInvoice, after: SandboxInvoice) -> tuple[SandboxEvent, ...]:
     """Tell what changed: transactions first, then the invoice."""
@@ -117,17 +121,24 @@ def _invoice_event(invoice: SandboxInvoice) -> SandboxEvent:
 
 
 def plan_deliveries(
-    events: Sequence[SandboxEvent], settings: SandboxSettings, *, now: datetime, new_id: Callable[[], str]
+    events: Sequence[SandboxEvent],
+    settings: SandboxSettings,
+    *,
+    now: datetime,
+    new_id: Callable[[], str],
+    is_overtaking: bool = False,
 ) -> list[Delivery]:
     """Queue the deliveries of one change, with the faults that are switched on.
 
     A dropped delivery is kept for the log. ``REORDER`` holds the first event back, so that later news overtakes it.
+    ``is_overtaking`` says that the invoice's last delivery is still held back: these are the news that overtake it,
+    and leave at once. Were each change held back for as long as the one before, nothing would change its place.
     """
     faults = settings.webhook_faults
     deliveries = [_make(event, settings, now=now, event_id=f"evt_{new_id()}") for event in events]
     if WebhookFault.DELAY in faults:
         deliveries = [replace(delivery, due_at=now + settings.delay) for delivery in deliveries]
-    if WebhookFault.REORDER in faults and deliveries:
+    if WebhookFault.REORDER in faults and deliveries and not is_overtaking:
         deliveries[0] = replace(deliveries[0], due_at=now + settings.delay)
     if WebhookFault.DUPLICATE in faults:
         deliveries = [delivery for delivery in deliveries for _ in range(2)]

@@ -1,4 +1,7 @@
-"""What the sandbox says: its answers in both documented dialects (contract section 7)."""
+"""What the sandbox says: its answers in both documented dialects (contract section 7).
+
+One thing is the sandbox's own invention: that a transaction may tell its address and its asset.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,7 +11,8 @@ from decimal import Decimal
 from ..gateway.models import PaymentMethod
 from ..money import format_decimal, format_usd
 from .engine import SandboxAddress, SandboxInvoice, SandboxTransaction
-from .settings import AddressesShape, Dialect
+from .methods import METHODS
+from .settings import AddressesShape, Dialect, TransactionDetail
 
 __all__ = [
     "format_address",
@@ -97,9 +101,17 @@ def format_addresses(
     return items if shape is AddressesShape.BARE else {"data": items}
 
 
-def format_transaction(transaction: SandboxTransaction) -> dict[str, object]:
-    """Write one transaction (contract 1.7); both dialects share this shape."""
-    return {
+def format_transaction(transaction: SandboxTransaction, detail: TransactionDetail) -> dict[str, object]:
+    """Write one transaction (contract 1.7); both dialects share this shape.
+
+    What ``TOLD`` adds, ``address`` and ``symbol``, is an invention: the documentation shows neither an address nor
+    the unit of the amount.
+    """
+    told: dict[str, object] = {
+        "address": transaction.address,
+        "symbol": METHODS[transaction.method_id].method.ticker,
+    }
+    documented = {
         "id": transaction.transaction_id,
         "invoiceID": transaction.invoice_id,
         "amount": format_decimal(transaction.amount),
@@ -108,6 +120,7 @@ def format_transaction(transaction: SandboxTransaction) -> dict[str, object]:
         "confirmedAt": format_time(transaction.confirmed_at) if transaction.confirmed_at else None,
         "txHash": transaction.tx_hash,
     }
+    return documented | (told if detail is TransactionDetail.TOLD else {})
 
 
 def format_method(method: PaymentMethod) -> dict[str, object]:

@@ -10,12 +10,15 @@ the real gateway behaves:
 * the deposit addresses, which no wallet accepts;
 * when a quote is renewed: once it has expired, while the invoice is open and no money was seen;
 * that an invoice gives addresses for the method it was made for, and for every method if it names none;
+* that a reusable invoice which gives ever new addresses forgets those before the last two hundred;
+* that a reusable invoice takes less than its minimum, and tells of it as of everything else;
 * that an invoice expires when the panel says so, and never by itself;
 * the words ``partially_paid`` and ``overpaid``, and every tolerance (a thousandth more than asked is still ``paid``);
 * that money which was flagged counts as received, and that the invoice reads ``paid`` as soon as it is confirmed;
 * that ``amlOk`` is false with flagged money, true once all money is settled, and absent until then;
 * that a late payment is credited, with a ``createdAt`` two hours after the quote's end, whatever the clock says;
 * that a transaction's amount is in the asset;
+* the fields ``address`` and ``symbol`` of a transaction, where they are switched on (see ``dialects``);
 * a webhook's events, names, payloads, order, time-outs and retries (see ``deliveries``).
 """
 
@@ -44,7 +47,7 @@ __all__ = [
 _LATE_BY = timedelta(hours=2)
 _RENEWED = Fraction(1001, 1000)
 _STILL_EXACT = Fraction(1001, 1000)
-_MAX_ADDRESSES = 20
+_MAX_ADDRESSES = 200
 _COUNTED = frozenset({TransactionState.CONFIRMED, TransactionState.SETTLED, TransactionState.FLAGGED})
 _SEEN = _COUNTED | {TransactionState.PENDING}
 
@@ -53,6 +56,7 @@ class Refusal(StrEnum):
     """Why something cannot happen to an invoice now."""
 
     NO_ADDRESS = "no_address"
+    NOT_GIVEN_OUT = "not_given_out"
     NOTHING_MISSING = "nothing_missing"
     NO_END = "no_end"
     NO_TRANSACTION = "no_transaction"
@@ -149,12 +153,22 @@ class SandboxInvoice:
     override: str | None = None
 
     @property
+    def is_reusable(self) -> bool:
+        """Whether it is paid again and again, each time with at least its amount (contract C19)."""
+        return self.invoice_type is InvoiceType.REUSABLE
+
+    @property
+    def payments(self) -> tuple[Action, ...]:
+        """How it can be paid: a reusable one has no end and no whole, so nothing is late and nothing completes it."""
+        return tuple(action for action in _PAYMENTS if not (self.is_reusable and action in _ONETIME_PAYMENTS))
+
+    @property
     def state(self) -> str:
         """The gateway's word for where the invoice stands. A reusable one never ends (contract C19)."""
         if self.override:
             return self.override
-        received = self.received(_COUNTED)
-        if self.invoice_type is InvoiceType.REUSABLE or not received:
+        received = 0 if self.is_reusable else self.received(_COUNTED)
+        if not received:
             return "pending"
         if received < 1:
             return "partially_paid"
@@ -164,7 +178,7 @@ class SandboxInvoice:
     def aml_ok(self) -> bool | None:
         """The AML verdict; ``None`` while there is none, and always for a reusable invoice."""
         states = {transaction.state for transaction in self.transactions} & _SEEN
-        if not states or self.invoice_type is InvoiceType.REUSABLE:
+        if not states or self.is_reusable:
             return None
         if TransactionState.FLAGGED in states:
             return False
@@ -208,6 +222,7 @@ _PAYMENTS = {
     Action.AML_FAIL: _Payment(state=TransactionState.FLAGGED),
     Action.AML_UNKNOWN: _Payment(state=TransactionState.CONFIRMED),
 }
+_ONETIME_PAYMENTS = frozenset({Action.PAY_LATE, Action.PAY_FIRST_HALF, Action.PAY_SECOND_HALF})
 
 _MOVES = {
     Action.CONFIRM: (TransactionState.CONFIRMED, {TransactionState.PENDING}),
@@ -229,14 +244,13 @@ def quote(
     if method_id not in METHODS or invoice.method_id not in {None, method_id}:
         return invoice
     last = invoice.address_for(method_id)
-    is_reusable = invoice.invoice_type is InvoiceType.REUSABLE
-    if last is None or (is_reusable and is_always_new):
+    if last is None or (invoice.is_reusable and is_always_new):
         before = last.address if last else ""
         made = SandboxAddress(
             method_id=method_id,
             address=METHODS[method_id].address(f"{invoice.invoice_id} {method_id} {before}"),
             pay_amount=METHODS[method_id].price(invoice.amount),
-            expires_at=None if is_reusable else now + lifetime,
+            expires_at=None if invoice.is_reusable else now + lifetime,
         )
         return replace(invoice, addresses=(*invoice.addresses, made)[-_MAX_ADDRESSES:])
     if not _is_renewable(invoice, last, now):
@@ -257,53 +271,57 @@ def act(
     *,
     now: datetime,
     new_id: str,
+    address: str | None = None,
     transaction_id: str | None = None,
     word: str = "frozen",
 ) -> SandboxInvoice:
     """Make something happen to an invoice.
 
-    A payment goes to the address given out last, and its transaction gets ``new_id``. ``transaction_id`` says which
-    transaction takes a step, ``None`` meaning the newest that can. ``word`` is the state that ``UNKNOWN_STATE`` puts
-    on the invoice; it and ``expired`` stay until ``RELEASE`` or a late payment.
+    A payment goes to ``address``, ``None`` meaning the one given out last, and its transaction gets ``new_id``.
+    ``transaction_id`` says which transaction takes a step, ``None`` meaning the newest that can. ``word`` is the state
+    that ``UNKNOWN_STATE`` puts on the invoice; it and ``expired`` stay until ``RELEASE`` or a late payment.
 
     Raises:
         ActionRefusedError: nothing was changed, and the message says why.
     """
     if action in _PAYMENTS:
-        return _pay(invoice, _PAYMENTS[action], now=now, new_id=new_id)
+        return _pay(invoice, action, to=_find_address(invoice, address), now=now, new_id=new_id)
     if action in _MOVES:
         return _move(invoice, action, now=now, transaction_id=transaction_id)
     overrides = {Action.EXPIRE: "expired", Action.UNKNOWN_STATE: word, Action.RELEASE: None}
     return replace(invoice, override=overrides[action])
 
 
-def _pay(invoice: SandboxInvoice, payment: _Payment, *, now: datetime, new_id: str) -> SandboxInvoice:
+def _find_address(invoice: SandboxInvoice, address: str | None) -> SandboxAddress:
     if not invoice.addresses:
         raise ActionRefusedError(Refusal.NO_ADDRESS)
-    address = invoice.addresses[-1]
+    found = [item for item in invoice.addresses if address in {None, item.address}]
+    if not found:
+        raise ActionRefusedError(Refusal.NOT_GIVEN_OUT)
+    return found[-1]
+
+
+def _pay(invoice: SandboxInvoice, action: Action, *, to: SandboxAddress, now: datetime, new_id: str) -> SandboxInvoice:
+    if action not in invoice.payments:
+        raise ActionRefusedError(Refusal.NO_END)
+    payment = _PAYMENTS[action]
     share = 1 - invoice.received() if payment.share is None else payment.share
     if share <= 0:
         raise ActionRefusedError(Refusal.NOTHING_MISSING)
-    created_at = _late(address) if payment.is_late else now
+    created_at = to.expires_at + _LATE_BY if payment.is_late and to.expires_at else now
     transaction = SandboxTransaction(
         transaction_id=new_id,
         invoice_id=invoice.invoice_id,
-        method_id=address.method_id,
-        address=address.address,
-        amount=address.part(share),
-        pay_amount=address.pay_amount,
+        method_id=to.method_id,
+        address=to.address,
+        amount=to.part(share),
+        pay_amount=to.pay_amount,
         state=payment.state,
         created_at=created_at,
         confirmed_at=created_at if payment.state in _COUNTED else None,
     )
     override = None if payment.is_late else invoice.override
     return replace(invoice, transactions=(*invoice.transactions, transaction), override=override)
-
-
-def _late(address: SandboxAddress) -> datetime:
-    if address.expires_at is None:
-        raise ActionRefusedError(Refusal.NO_END)
-    return address.expires_at + _LATE_BY
 
 
 def _move(invoice: SandboxInvoice, action: Action, *, now: datetime, transaction_id: str | None) -> SandboxInvoice:

@@ -43,8 +43,14 @@ class Paging:
     order_by: str
 
     def cut(self, items: Sequence[Item]) -> Page[Item]:
-        """Sort the items and take the page; one beyond the end is empty."""
-        ordered = sorted(items, key=_SORT_KEYS[self.order_by], reverse=self.is_descending)
+        """Sort the items, which come newest first, and take the page; one beyond the end is empty.
+
+        What sorts alike stays in the order in which it was made, so that one order is the other one reversed.
+        """
+        ordered = list(reversed(items))
+        ordered.sort(key=_SORT_KEYS[self.order_by])
+        if self.is_descending:
+            ordered.reverse()
         start = (self.page - 1) * self.limit
         return Page(items=tuple(ordered[start : start + self.limit]), total=len(ordered))
 

@@ -1,11 +1,13 @@
 """The control panel: a person pays, breaks and mends things here. Works without JavaScript."""
 
 import re
+from collections import Counter
+from dataclasses import dataclass
 
 from flask import Blueprint, Response, abort, make_response, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 
-from .engine import Action, ActionRefusedError, Refusal
+from .engine import Action, ActionRefusedError, Refusal, SandboxAddress, SandboxInvoice
 from .methods import METHODS
 from .settings import ApiFault, parse_settings
 from .state import current_sandbox
@@ -24,6 +26,7 @@ _HEADERS = {
     "X-Robots-Tag": "noindex",
 }
 _SHOWN = 100
+_CHOICES = 20
 _PATH = re.compile(r"/(?!/)[!-\[\]-~]*", re.ASCII)
 _WORD = re.compile(r"[A-Za-z][A-Za-z _-]{0,39}", re.ASCII)
 _ACTIONS: dict[str, tuple[str, str]] = {
@@ -46,10 +49,23 @@ _ACTIONS: dict[str, tuple[str, str]] = {
     Action.FAIL: ("Fail", "The transaction came to nothing."),
     _REDELIVER: ("Send the last webhook again", "At once, and without faults."),
 }
+_REUSABLE_ACTIONS = _ACTIONS | {
+    Action.PAY_EXACT: ("Pay the minimum", "One settled transaction. The invoice stays open for more."),
+    Action.PAY_SHORT: ("Pay 10 % too little", "Less than the minimum. It comes in all the same."),
+    Action.PAY_OVER: ("Pay 10 % more", "More than the minimum, as every visitor may."),
+    Action.AML_FAIL: ("Pay, and fail AML", "The money is flagged. A reusable invoice never has an amlOk."),
+    Action.AML_UNKNOWN: ("Pay, AML unknown", "Confirmed but not settled."),
+    Action.EXPIRE: (
+        "Expire the invoice",
+        "By the documentation none ever does. It stays expired until it is released.",
+    ),
+    Action.RELEASE: ("Release the state", "The invoice is open again."),
+}
 _REFUSALS: dict[str, str] = {
     Refusal.NO_ADDRESS: "No address was given out yet, so nobody can pay. Choose a payment method in the shop first.",
+    Refusal.NOT_GIVEN_OUT: "This invoice never gave out that address, or it has given out two hundred since.",
     Refusal.NOTHING_MISSING: "Nothing is missing: the price is covered.",
-    Refusal.NO_END: "A reusable invoice has no end, so no payment can come too late.",
+    Refusal.NO_END: "A reusable invoice has no end: no payment comes too late, and none completes another.",
     Refusal.NO_TRANSACTION: "No transaction can take that step now.",
     Refusal.NO_DELIVERY: "Nothing was told yet, so there is nothing to repeat.",
 }
@@ -80,8 +96,17 @@ def _for_every_page() -> dict[str, object]:
         "settings": settings,
         "has_api_fault": settings.api_fault is not ApiFault.NONE,
         "methods": METHODS,
-        "actions": _ACTIONS,
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choice:
+    """An address to pay to. ``number`` counts from the oldest, ``payments`` what came to it."""
+
+    number: int
+    address: SandboxAddress
+    payments: int
+    is_chosen: bool
 
 
 @panel.get("/")
@@ -93,21 +118,27 @@ def index() -> str:
 
 @panel.get("/invoices/<invoice_id>")
 def show_invoice(invoice_id: str) -> str:
-    """Show one invoice, with everything that can happen to it."""
-    store = current_sandbox.service.store
-    invoice = store.get(invoice_id) or abort(404, "There is no such invoice.")
+    """Show one invoice, with everything that can happen to it; the query's ``address`` is chosen to be paid to."""
+    invoice = _find_invoice(invoice_id)
+    actions = _REUSABLE_ACTIONS if invoice.is_reusable else _ACTIONS
     return render_template(
         "sandbox/invoice.html",
         invoice=invoice,
-        deliveries=store.list_deliveries(invoice_id=invoice_id, limit=_SHOWN),
-        done=_ACTIONS.get(request.args.get("done", ""), ("",))[0],
+        actions=actions,
+        choices=_list_choices(invoice),
+        chosen=_read_address(invoice),
+        newest=_CHOICES,
+        transactions=invoice.transactions[: -_SHOWN - 1 : -1],
+        deliveries=current_sandbox.service.store.list_deliveries(invoice_id=invoice_id, limit=_SHOWN),
+        done=actions.get(request.args.get("done", ""), ("",))[0],
         refused=_REFUSALS.get(request.args.get("refused", "")),
     )
 
 
 @panel.post("/invoices/<invoice_id>")
 def change_invoice(invoice_id: str) -> Response:
-    """Make something happen, then show the invoice again."""
+    """Make something happen, then show the invoice again, with the same address chosen."""
+    address = _read_address(_find_invoice(invoice_id))
     action = request.form.get("action", "")
     refused = None
     try:
@@ -115,20 +146,54 @@ def change_invoice(invoice_id: str) -> Response:
     except ActionRefusedError as error:
         refused = error.refusal.value
     done = None if refused else action
-    return _redirect(url_for(".show_invoice", invoice_id=invoice_id, back=_read_back(), done=done, refused=refused))
+    return _redirect(
+        url_for(".show_invoice", invoice_id=invoice_id, back=_read_back(), address=address, done=done, refused=refused)
+    )
 
 
 def _apply(invoice_id: str, action: str) -> None:
-    service = current_sandbox.service
-    word = request.form.get("word") or "frozen"
-    if service.store.get(invoice_id) is None:
-        abort(404, "There is no such invoice.")
+    service, form = current_sandbox.service, request.form
+    word = form.get("word") or "frozen"
     if action == _REDELIVER:
         service.redeliver(invoice_id)
     elif action not in set(Action) or not _WORD.fullmatch(word):
         abort(400, "There is no such action, or the state is not a plain word.")
     else:
-        service.act(invoice_id, Action(action), transaction_id=request.form.get("transaction_id"), word=word)
+        service.act(
+            invoice_id,
+            Action(action),
+            address=form.get("address") or None,
+            transaction_id=form.get("transaction_id"),
+            word=word,
+        )
+
+
+def _find_invoice(invoice_id: str) -> SandboxInvoice:
+    return current_sandbox.service.store.get(invoice_id) or abort(404, "There is no such invoice.")
+
+
+def _read_address(invoice: SandboxInvoice) -> str | None:
+    """The address that was asked for, if the invoice gave it out."""
+    address = request.values.get("address")
+    return next((item.address for item in invoice.addresses if item.address == address), None)
+
+
+def _list_choices(invoice: SandboxInvoice) -> list[_Choice]:
+    """A reusable invoice's newest addresses, newest first, and the chosen one however old it is."""
+    addresses = invoice.addresses if invoice.is_reusable else ()
+    limit = len(addresses) if "all" in request.args else _CHOICES
+    chosen = _read_address(invoice) or (addresses[-1].address if addresses else None)
+    payments = Counter(item.address for item in invoice.transactions)
+    return [
+        _Choice(
+            number=number,
+            address=item,
+            payments=payments[item.address],
+            is_chosen=item.address == chosen,
+        )
+        for number, item in reversed(list(enumerate(addresses, start=1)))
+        if number > len(addresses) - limit or item.address == chosen
+    ]
 
 
 @panel.get("/settings")

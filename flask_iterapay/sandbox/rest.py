@@ -123,7 +123,8 @@ def list_transactions(merchant_id: str) -> Response:
     paging = parse_paging(request.args)
     wanted = parse_transaction_filter(_decode_json() if request.get_data() else {})
     page = current_sandbox.service.list_transactions(wanted, paging)
-    return _answer_page([format_transaction(item) for item in page.items], page.total, paging)
+    detail = current_sandbox.service.settings.transaction_detail
+    return _answer_page([format_transaction(item, detail) for item in page.items], page.total, paging)
 
 
 @rest.get("/merchants/<merchant_id>/transactions/<transaction_id>")
@@ -133,7 +134,7 @@ def get_transaction(merchant_id: str, transaction_id: str) -> Response:
     transaction = current_sandbox.service.get_transaction(transaction_id)
     if transaction is None:
         abort(404, "No such transaction")
-    return _answer(format_transaction(transaction))
+    return _answer(format_transaction(transaction, current_sandbox.service.settings.transaction_detail))
 
 
 @rest.post("/weebhook/<merchant_id>")

@@ -108,23 +108,34 @@ class SandboxService:
         return next((item for item in transactions if item.transaction_id == transaction_id), None)
 
     def act(
-        self, invoice_id: str, action: Action, *, transaction_id: str | None = None, word: str = "frozen"
+        self,
+        invoice_id: str,
+        action: Action,
+        *,
+        address: str | None = None,
+        transaction_id: str | None = None,
+        word: str = "frozen",
     ) -> SandboxInvoice | None:
         """Make something happen to an invoice and queue what the shop is told; ``None`` if there is no such invoice.
 
-        ``transaction_id`` says which transaction takes a step, ``None`` meaning the newest that can. Deliveries leave
-        at the next ``drain``.
+        ``address`` says where a payment goes, ``None`` meaning the address given out last; ``transaction_id`` says
+        which transaction takes a step, ``None`` meaning the newest that can. Deliveries leave at the next ``drain``.
 
         Raises:
             ActionRefusedError: nothing was changed.
         """
         is_told = self.webhook is not None
+        last = self.store.list_deliveries(invoice_id=invoice_id, limit=1)
 
         def change(invoice: SandboxInvoice, settings: SandboxSettings) -> tuple[SandboxInvoice, Sequence[Delivery]]:
-            now = self._clock()
-            changed = act(invoice, action, now=now, new_id=self._new_id(), transaction_id=transaction_id, word=word)
+            now, new_id = self._clock(), self._new_id()
+            changed = act(
+                invoice, action, now=now, new_id=new_id, address=address, transaction_id=transaction_id, word=word
+            )
             events = list_events(invoice, changed) if is_told else ()
-            return changed, plan_deliveries(events, settings, now=now, new_id=self._new_id)
+            is_overtaking = any(delivery.is_held(now) for delivery in last)
+            planned = plan_deliveries(events, settings, now=now, new_id=self._new_id, is_overtaking=is_overtaking)
+            return changed, planned
 
         return self.store.change(invoice_id, change)
 

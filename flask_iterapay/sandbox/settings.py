@@ -17,6 +17,7 @@ __all__ = [
     "ReusableAddress",
     "SandboxSettings",
     "SignatureEncoding",
+    "TransactionDetail",
     "WebhookFault",
     "parse_settings",
 ]
@@ -56,6 +57,16 @@ class ReusableAddress(StrEnum):
 
     SAME = "same"
     NEW = "new"
+
+
+class TransactionDetail(StrEnum):
+    """What a transaction tells: what is documented, or its address and its asset's ticker as well (contract 1.7).
+
+    The second is an invention: no answer that is documented names either.
+    """
+
+    DOCUMENTED = "documented"
+    TOLD = "told"
 
 
 class SignatureEncoding(StrEnum):
@@ -121,6 +132,7 @@ class SandboxSettings:
     public_auth: PublicAuth = PublicAuth.NONE
     addresses_shape: AddressesShape = AddressesShape.BARE
     reusable_address: ReusableAddress = ReusableAddress.SAME
+    transaction_detail: TransactionDetail = TransactionDetail.DOCUMENTED
     quote_seconds: int = 900
     signature_encoding: SignatureEncoding = SignatureEncoding.HEX
     envelope: Envelope = Envelope.NESTED

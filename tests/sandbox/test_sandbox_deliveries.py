@@ -129,6 +129,97 @@ def test_reordered_deliveries_are_overtaken(sandbox, shop, clock) -> None:
     assert told(shop) == ["invoice.paid", "invoice.expired", "transaction.settled"]
 
 
+def test_news_that_comes_alone_overtakes_what_is_held_back(sandbox, shop, clock) -> None:
+    """A step of a transaction arrives before its first news; once that was sent, the next is held back again."""
+    sandbox.switch(webhook_faults=["reorder"], delay_seconds=5)
+    invoice_id = sandbox.offered()
+    sandbox.press(invoice_id, "pay_pending")
+    sandbox.press(invoice_id, "confirm")
+    clock.move(seconds=5)
+    sandbox.invoice(invoice_id)
+    assert told(shop) == ["transaction.confirmed", "invoice.paid", "transaction.pending"]
+    sandbox.press(invoice_id, "settle")
+    assert told(shop)[3:] == []
+    clock.move(seconds=5)
+    sandbox.invoice(invoice_id)
+    assert told(shop)[3:] == ["transaction.settled"]
+
+
+def test_a_delivery_that_is_tried_again_is_not_held_back(sandbox, shop) -> None:
+    """Only what was never sent waits to be overtaken."""
+    shop.statuses = [503]
+    invoice_id = sandbox.offered()
+    sandbox.press(invoice_id, "pay_dust")
+    sandbox.switch(webhook_faults=["reorder"])
+    sandbox.press(invoice_id, "pay_dust")
+    assert len(shop.received) == 1
+
+
+@pytest.fixture(params=["same", "new"])
+def link(sandbox, request: pytest.FixtureRequest) -> tuple[str, list[str]]:
+    """A reusable invoice and the addresses of its three visitors, in both address modes."""
+    sandbox.switch(reusable_address=request.param)
+    invoice_id = sandbox.create(type="reusable")
+    return invoice_id, [sandbox.address(invoice_id)["address"] for _ in range(3)]
+
+
+def pay_as_everyone(sandbox, link: tuple[str, list[str]]) -> list[str]:
+    """Let each visitor pay; returns the ids of the transactions, in that order."""
+    invoice_id, addresses = link
+    for address in addresses:
+        sandbox.press(invoice_id, "pay_pending", address=address)
+    return [item["id"] for item in reversed(sandbox.transactions(invoiceIDs=[invoice_id]))]
+
+
+def told_of(shop) -> list[str]:
+    return [json.loads(body)["data"]["transactionID"] for _, _, body in shop.received]
+
+
+def test_a_reusable_invoice_tells_of_its_transactions_alone(sandbox, shop, link: tuple[str, list[str]]) -> None:
+    """Every step of every one, and never of itself, since its state stays."""
+    first, second, third = pay_as_everyone(sandbox, link)
+    for transaction_id, action in ((second, "confirm"), (first, "settle"), (second, "settle"), (third, "fail")):
+        sandbox.press(link[0], action, transaction_id=transaction_id)
+    assert told(shop) == [
+        *("transaction.pending", "transaction.pending", "transaction.pending"),
+        *("transaction.confirmed", "transaction.settled", "transaction.settled", "transaction.failed"),
+    ]
+    assert told_of(shop) == [first, second, third, second, first, second, third]
+
+
+def test_the_news_of_each_transaction_is_dropped_by_itself(sandbox, shop, link: tuple[str, list[str]]) -> None:
+    """What was switched off for one visitor says nothing of the others, and the log shows it."""
+    first, second, third = pay_as_everyone(sandbox, link)
+    sandbox.switch(webhook_faults=["drop"])
+    sandbox.press(link[0], "settle", transaction_id=second)
+    sandbox.switch()
+    sandbox.press(link[0], "settle", transaction_id=first)
+    assert told_of(shop) == [first, second, third, first]
+    assert [item.state for item in sandbox.service.store.list_deliveries()].count("dropped") == 1
+
+
+def test_the_news_of_each_transaction_is_doubled_by_itself(sandbox, shop, link: tuple[str, list[str]]) -> None:
+    """Twice for each, word for word."""
+    sandbox.switch(webhook_faults=["duplicate"])
+    first, second, third = pay_as_everyone(sandbox, link)
+    assert told_of(shop) == [first, first, second, second, third, third]
+    assert shop.received[0] == shop.received[1]
+
+
+def test_the_news_of_a_later_visitor_overtakes_that_of_an_earlier(
+    sandbox, shop, clock, link: tuple[str, list[str]]
+) -> None:
+    """One transaction is held back until another has overtaken it; a step overtakes it as well."""
+    sandbox.switch(webhook_faults=["reorder"], delay_seconds=5)
+    first, second, third = pay_as_everyone(sandbox, link)
+    sandbox.press(link[0], "confirm", transaction_id=third)
+    assert told_of(shop) == [second, third]
+    clock.move(seconds=5)
+    sandbox.invoice(link[0])
+    assert told_of(shop) == [second, third, first, third]
+    assert told(shop)[-3:] == ["transaction.confirmed", "transaction.pending", "transaction.pending"]
+
+
 def test_nothing_changed_is_nothing_to_reorder(sandbox, shop) -> None:
     """A fault without an event does nothing."""
     sandbox.switch(webhook_faults=["reorder", "duplicate"])

@@ -29,6 +29,14 @@ def make_quoted(method_id: int = 1, **changes: object) -> SandboxInvoice:
     return quote(make_invoice(method_id=method_id, **changes), method_id, now=NOW, lifetime=LIFETIME)
 
 
+def make_link(visitors: int = 1, *, is_always_new: bool = True) -> SandboxInvoice:
+    """A reusable invoice whose address so many visitors asked for."""
+    invoice = make_invoice(invoice_type=InvoiceType.REUSABLE)
+    for _ in range(visitors):
+        invoice = quote(invoice, 1, now=NOW, lifetime=LIFETIME, is_always_new=is_always_new)
+    return invoice
+
+
 def after(*actions: Action, invoice: SandboxInvoice | None = None) -> SandboxInvoice:
     invoice = invoice or make_quoted()
     for number, action in enumerate(actions):
@@ -129,6 +137,8 @@ def test_a_step_moves_the_transaction_that_is_named() -> None:
         (make_invoice(), [Action.PAY_EXACT], Refusal.NO_ADDRESS),
         (make_quoted(), [Action.PAY_EXACT, Action.PAY_SECOND_HALF], Refusal.NOTHING_MISSING),
         (make_quoted(invoice_type=InvoiceType.REUSABLE), [Action.PAY_LATE], Refusal.NO_END),
+        (make_quoted(invoice_type=InvoiceType.REUSABLE), [Action.PAY_FIRST_HALF], Refusal.NO_END),
+        (make_quoted(invoice_type=InvoiceType.REUSABLE), [Action.PAY_SECOND_HALF], Refusal.NO_END),
         (make_quoted(), [Action.CONFIRM], Refusal.NO_TRANSACTION),
         (make_quoted(), [Action.PAY_EXACT, Action.CONFIRM], Refusal.NO_TRANSACTION),
         (make_quoted(), [Action.PAY_DUST, Action.FAIL], Refusal.NO_TRANSACTION),
@@ -205,13 +215,80 @@ def test_a_reusable_invoice_never_ends() -> None:
     assert (invoice.state, invoice.aml_ok, len(invoice.transactions)) == ("pending", None, 2)
 
 
-@pytest.mark.parametrize(("is_always_new", "expected"), [(False, 1), (True, 20)])
+@pytest.mark.parametrize(("is_always_new", "expected"), [(False, 1), (True, 200)])
 def test_a_reusable_invoice_keeps_its_address_or_gives_another(is_always_new: bool, expected: int) -> None:
-    """Both are documented; of ever new addresses the last twenty are kept."""
-    invoice = make_invoice(invoice_type=InvoiceType.REUSABLE)
-    for _ in range(25):
-        invoice = quote(invoice, 1, now=NOW, lifetime=LIFETIME, is_always_new=is_always_new)
+    """Both are documented; of ever new addresses the last two hundred are kept."""
+    invoice = make_link(visitors=205, is_always_new=is_always_new)
     assert len({item.address for item in invoice.addresses}) == len(invoice.addresses) == expected
+    assert invoice.address_for(1) == invoice.addresses[-1]
+
+
+def test_every_visitor_of_a_reusable_invoice_can_pay() -> None:
+    """Each of three holds an address of their own; without a name, money goes to the one given out last."""
+    invoice = make_link(visitors=3)
+    first, second, third = (item.address for item in invoice.addresses)
+    for number, address in enumerate((second, first, None, second)):
+        invoice = act(invoice, Action.PAY_EXACT, now=NOW, new_id=str(number), address=address)
+    assert [item.address for item in invoice.transactions] == [second, first, third, second]
+    assert (invoice.state, invoice.aml_ok) == ("pending", None)
+
+
+def test_visitors_of_one_address_all_pay_to_it() -> None:
+    """Where a reusable invoice keeps its address, naming it and not naming it are the same."""
+    invoice = make_link(visitors=3, is_always_new=False)
+    (only,) = invoice.addresses
+    for number, address in enumerate((only.address, None)):
+        invoice = act(invoice, Action.PAY_OVER, now=NOW, new_id=str(number), address=address)
+    assert [item.address for item in invoice.transactions] == [only.address] * 2
+
+
+def test_the_oldest_address_that_is_kept_can_be_paid_to() -> None:
+    """One older still is as unknown as one that was never given out."""
+    invoice = make_link(visitors=1)
+    forgotten = invoice.addresses[0].address
+    for _ in range(200):
+        invoice = quote(invoice, 1, now=NOW, lifetime=LIFETIME, is_always_new=True)
+    oldest = invoice.addresses[0].address
+    assert act(invoice, Action.PAY_EXACT, now=NOW, new_id="1", address=oldest).transactions[0].address == oldest
+    for address in (forgotten, "TSANDBOXnowhere", ""):
+        with pytest.raises(ActionRefusedError) as caught:
+            act(invoice, Action.PAY_EXACT, now=NOW, new_id="1", address=address)
+        assert caught.value.refusal is Refusal.NOT_GIVEN_OUT
+
+
+def test_an_address_is_paid_by_its_own_method_and_price() -> None:
+    """Also where a one-time invoice gave out several."""
+    invoice = make_invoice(method_id=None)
+    for method_id in (4, 1):
+        invoice = quote(invoice, method_id, now=NOW, lifetime=LIFETIME)
+    bitcoin = invoice.addresses[0]
+    invoice = act(invoice, Action.PAY_EXACT, now=NOW, new_id="1", address=bitcoin.address)
+    assert (invoice.transactions[0].method_id, invoice.transactions[0].amount) == (4, bitcoin.pay_amount)
+    assert invoice.state == "paid"
+
+
+def test_a_step_does_not_ask_for_the_address() -> None:
+    """A form that names one along with the transaction is not refused."""
+    invoice = act(make_link(), Action.PAY_PENDING, now=NOW, new_id="1")
+    moved = act(invoice, Action.CONFIRM, now=NOW, new_id="", address="nowhere", transaction_id="1")
+    assert moved.transactions[0].state is TransactionState.CONFIRMED
+
+
+def test_a_reusable_invoice_offers_what_can_be_paid_again_and_again() -> None:
+    """Nothing comes too late, and nothing completes anything."""
+    onetime, reusable = make_quoted().payments, make_link().payments
+    assert set(onetime) - set(reusable) == {Action.PAY_LATE, Action.PAY_FIRST_HALF, Action.PAY_SECOND_HALF}
+    for number, action in enumerate(reusable):
+        invoice = act(make_link(), action, now=NOW, new_id=str(number))
+        assert (invoice.state, len(invoice.transactions)) == ("pending", 1)
+
+
+def test_less_than_the_minimum_comes_in_all_the_same() -> None:
+    """A tenth less is a transaction like any other: what it is worth is for the shop to judge."""
+    invoice = act(make_link(), Action.PAY_SHORT, now=NOW, new_id="1")
+    (transaction,) = invoice.transactions
+    assert (transaction.state, invoice.state) == (TransactionState.SETTLED, "pending")
+    assert transaction.amount < invoice.addresses[0].pay_amount
 
 
 def test_only_a_reusable_invoice_gives_new_addresses() -> None:

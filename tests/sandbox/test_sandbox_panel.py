@@ -13,6 +13,9 @@ from flask_iterapay.sandbox import settings as words
 PAGES = ["/panel/", "/panel/invoices/{invoice_id}", "/panel/settings", "/panel/deliveries", "/panel/nothing"]
 
 
+OPEN = '<span class="state" data-state="pending">open</span>'
+
+
 class Page(HTMLParser):
     """Collects what is tested: buttons, inputs, forms, links, and what a strict policy forbids."""
 
@@ -31,6 +34,11 @@ class Page(HTMLParser):
     @property
     def actions(self) -> list[str | None]:
         return [button["value"] for button in self.all("button") if button.get("name") == "action"]
+
+
+def flat(page: Page) -> str:
+    """The text on one line, without its tags."""
+    return " ".join(re.sub(r"<[^>]*>", "", page.text).split())
 
 
 @pytest.fixture
@@ -124,6 +132,163 @@ def test_an_action_that_is_not_offered_is_refused(sandbox, action: str, form: di
     assert sandbox.invoice(invoice_id)["state"] == "pending"
 
 
+@pytest.fixture
+def link(sandbox) -> tuple[str, list[str]]:
+    """A reusable invoice that gives every visitor an address of their own, and the three that it gave."""
+    sandbox.switch(reusable_address="new")
+    invoice_id = sandbox.create(type="reusable", amount="10.00", description="Coffee")
+    return invoice_id, [sandbox.address(invoice_id)["address"] for _ in range(3)]
+
+
+def choices(page: Page) -> tuple[list[str | None], list[str | None]]:
+    """The addresses that can be chosen, and those that are."""
+    radios = [field for field in page.all("input") if field.get("type") == "radio"]
+    assert {field["name"] for field in radios} <= {"address"}
+    return [field["value"] for field in radios], [field["value"] for field in radios if "checked" in field]
+
+
+def test_a_person_pays_as_any_visitor(sandbox, show: Callable[..., Page], link: tuple[str, list[str]]) -> None:
+    """Every address is a choice, newest first; who was paid as last stays chosen."""
+    invoice_id, addresses = link
+    path = f"/panel/invoices/{invoice_id}"
+    page = show(path)
+    assert choices(page) == (addresses[::-1], [addresses[2]])
+    assert all(address in page.text and "USDT on TRON" in page.text for address in addresses)
+    for address in addresses:
+        response = sandbox.press(invoice_id, "pay_exact", address=address)
+        assert response.location == f"{path}?address={address}&done=pay_exact"
+        assert choices(show(response.location))[1] == [address]
+    invoice = sandbox.service.store.get(invoice_id)
+    assert [item.address for item in invoice.transactions] == addresses
+
+
+def test_visitors_of_one_address_have_one_choice(sandbox, show: Callable[..., Page]) -> None:
+    """It is chosen, and every payment goes to it; before it was given out there is none."""
+    invoice_id = sandbox.create(type="reusable")
+    page = show(f"/panel/invoices/{invoice_id}")
+    assert (choices(page), "none given out yet" in page.text) == (([], []), True)
+    addresses = {sandbox.address(invoice_id)["address"] for _ in range(3)}
+    offered, chosen = choices(show(f"/panel/invoices/{invoice_id}"))
+    assert (set(offered), chosen) == (addresses, offered)
+    sandbox.press(invoice_id, "pay_exact", address=chosen[0])
+    assert "2 transactions" not in show(f"/panel/invoices/{invoice_id}").text
+    sandbox.press(invoice_id, "pay_exact")
+    assert "2 transactions" in show(f"/panel/invoices/{invoice_id}").text
+
+
+def test_an_address_can_be_chosen_by_a_link(sandbox, show: Callable[..., Page], link: tuple[str, list[str]]) -> None:
+    """A visitor's own page leads to it; it stays over the other forms, and a wrong one chooses nothing."""
+    path = f"/panel/invoices/{link[0]}"
+    sandbox.press(link[0], "pay_pending")
+    page = show(path, query_string={"address": link[1][0]})
+    assert choices(page)[1] == [link[1][0]]
+    hidden = [field for field in page.all("input") if field.get("type") == "hidden" and field["name"] == "address"]
+    assert [field["value"] for field in hidden] == [link[1][0]] * (len(page.all("form")) - 1)
+    response = sandbox.press(link[0], "confirm", address=link[1][0])
+    assert response.location == f"{path}?address={link[1][0]}&done=confirm"
+    assert choices(show(path, query_string={"address": "nowhere"}))[1] == [link[1][2]]
+
+
+@pytest.mark.parametrize("address", ["TSANDBOXnowhere", "<b>", "x" * 999])
+def test_an_address_that_was_never_given_out_is_explained(
+    sandbox, show: Callable[..., Page], link: tuple[str, list[str]], address: str
+) -> None:
+    """Nothing is paid, and the page says why."""
+    response = sandbox.press(link[0], "pay_exact", address=address)
+    assert response.location == f"/panel/invoices/{link[0]}?refused=not_given_out"
+    page = show(response.location)
+    assert "never gave out that address" in page.text
+    assert sandbox.transactions() == []
+
+
+def test_of_many_addresses_the_newest_are_offered(sandbox, show: Callable[..., Page], link: tuple) -> None:
+    """With how many there are, all of them on demand, and the chosen one however old it is."""
+    invoice_id, made = link
+    made += [sandbox.address(invoice_id)["address"] for _ in range(30)]
+    path = f"/panel/invoices/{invoice_id}"
+    page = show(path)
+    assert choices(page) == (made[:-21:-1], [made[-1]])
+    assert "The newest 20 of 33" in page.text
+    (more,) = [anchor["href"] for anchor in page.all("a") if "all=" in anchor["href"]]
+    everything = show(more)
+    assert choices(everything) == (made[::-1], [made[-1]])
+    assert "The newest 20" not in everything.text
+    assert choices(show(path, query_string={"address": made[4]})) == ([*made[:-21:-1], made[4]], [made[4]])
+
+
+def test_a_reusable_invoice_offers_what_makes_sense(show: Callable[..., Page], link: tuple[str, list[str]]) -> None:
+    """Nothing that completes or ends it, and no word of it being paid."""
+    page = show(f"/panel/invoices/{link[0]}")
+    assert page.actions == [
+        *("pay_exact", "pay_pending", "pay_short", "pay_over"),
+        *("aml_fail", "aml_unknown", "pay_dust", "expire", "unknown_state", "release"),
+    ]
+    for wrong in ("is paid", "is overpaid", "partially paid", "has passed AML", "without an amlOk"):
+        assert wrong not in page.text
+    assert "minimum" in page.text
+
+
+@pytest.mark.parametrize("action", ["pay_late", "pay_first_half", "pay_second_half"])
+def test_what_a_reusable_invoice_does_not_offer_is_explained(
+    sandbox, show: Callable[..., Page], link: tuple[str, list[str]], action: str
+) -> None:
+    """A forged form pays nothing."""
+    page = show(sandbox.press(link[0], action).location)
+    assert "A reusable invoice has no end" in page.text
+    assert sandbox.transactions() == []
+
+
+def test_a_reusable_invoice_says_how_it_stands(sandbox, show: Callable[..., Page], link: tuple) -> None:
+    """Open, from its minimum on, with what came in; a state that was set by hand is shown as it is."""
+    path = f"/panel/invoices/{link[0]}"
+    page = show(path)
+    for expected in ("From 10.00 USD", OPEN, "nothing yet"):
+        assert expected in page.text
+    assert OPEN in show("/panel/").text
+    sandbox.press(link[0], "pay_exact")
+    assert "1 transaction: 1 settled" in flat(show(path))
+    for action in ("pay_pending", "pay_exact", "pay_dust"):
+        sandbox.press(link[0], action)
+    assert "4 transactions: 1 failed, 1 pending, 2 settled" in flat(show(path))
+    sandbox.press(link[0], "expire")
+    assert OPEN not in show(path).text
+    assert OPEN not in show("/panel/").text
+
+
+def test_a_transaction_of_a_reusable_invoice_shows_its_address(
+    sandbox, show: Callable[..., Page], link: tuple[str, list[str]]
+) -> None:
+    """So that a person knows whose it is; each choice says how often it was paid to."""
+    for _ in range(2):
+        sandbox.press(link[0], "pay_exact", address=link[1][1])
+    page = show(f"/panel/invoices/{link[0]}")
+    assert page.text.count(f"<code>{link[1][1]}</code>") == 3
+    assert "Address 2 · USDT on TRON · 2 transactions" in flat(page)
+
+
+def test_of_many_transactions_the_newest_are_shown(sandbox, show: Callable[..., Page], link: tuple) -> None:
+    """And the page says how many there are."""
+    for _ in range(103):
+        sandbox.service.act(link[0], "pay_dust")
+    page = show(f"/panel/invoices/{link[0]}")
+    assert "The newest 100 of 103" in page.text
+    assert page.text.count('data-state="failed"') == 100
+
+
+def test_a_one_time_invoice_offers_no_choice_of_addresses(sandbox, show: Callable[..., Page]) -> None:
+    """Its page stays as plain as it was, though a form may name an address."""
+    invoice_id = sandbox.offered(paymentMethodID=None)
+    first, second = sandbox.address(invoice_id, 1)["address"], sandbox.address(invoice_id, 4)["address"]
+    page = show(f"/panel/invoices/{invoice_id}")
+    assert choices(page) == ([], [])
+    assert first in page.text
+    assert second in page.text
+    fields = show(f"/panel/invoices/{invoice_id}", query_string={"address": first}).all("input")
+    assert [field["value"] for field in fields if field["name"] == "address"] == [first, first]
+    sandbox.press(invoice_id, "pay_exact", address=first)
+    assert sandbox.service.store.get(invoice_id).transactions[0].address == first
+
+
 def test_any_plain_word_can_be_a_state(sandbox) -> None:
     """To see what a shop makes of it."""
     invoice_id = sandbox.offered()
@@ -167,6 +332,7 @@ def test_settings_are_saved(sandbox, show: Callable[..., Page]) -> None:
     """The page shows what was chosen, and every page warns of a fault."""
     form = {
         "dialect": "guide",
+        "transaction_detail": "told",
         "quote_seconds": "60",
         "api_fault": "timeout",
         "fault_operation": "create",
@@ -177,12 +343,14 @@ def test_settings_are_saved(sandbox, show: Callable[..., Page]) -> None:
     assert (response.status_code, response.location) == (303, "/panel/settings?saved=1")
     page = show(response.location)
     selected = {option["value"] for option in page.all("option") if "selected" in option}
-    assert {"guide", "timeout", "create"} <= selected
+    assert {"guide", "told", "timeout", "create"} <= selected
     assert {box["value"] for box in page.all("input") if "checked" in box} == {"drop", "corrupt"}
     assert "<strong>timeout</strong> for create calls, 2 more times" in " ".join(show("/panel/").text.split())
 
 
-@pytest.mark.parametrize("form", [{"dialect": "latin"}, {"quote_seconds": "x"}, {"webhook_faults": "vanish"}])
+@pytest.mark.parametrize(
+    "form", [{"dialect": "latin"}, {"transaction_detail": ""}, {"quote_seconds": "x"}, {"webhook_faults": "vanish"}]
+)
 def test_settings_that_are_not_offered_are_refused_by_the_panel(sandbox, form: dict[str, str]) -> None:
     """A forged form changes nothing."""
     before = sandbox.service.settings

@@ -466,6 +466,90 @@ def test_transactions_are_paged_and_need_no_body(sandbox, moves) -> None:
     assert (len(response.json["data"]), response.json["total"]) == (1, 3)
 
 
+@pytest.mark.parametrize("detail", ["documented", "told"])
+def test_transactions_tell_what_is_documented_or_more(sandbox, dialect: str, detail: str, validate: Callable) -> None:
+    """The address and the asset are told on demand, in list and single answer, and break no schema."""
+    sandbox.switch(dialect=dialect, transaction_detail=detail)
+    invoice_id = sandbox.offered(paymentMethodID=4)
+    sandbox.press(invoice_id, "pay_pending")
+    listed = sandbox.call("POST", f"{TRANSACTIONS}/list")
+    validate("listTransactions", listed)
+    (transaction,) = listed.json["data"]
+    single = sandbox.call("GET", f"{TRANSACTIONS}/{transaction['id']}")
+    validate("getTransaction", single)
+    assert single.json == transaction
+    documented = {"id", "invoiceID", "amount", "state", "createdAt", "confirmedAt", "txHash"}
+    assert set(transaction) - documented == ({"address", "symbol"} if detail == "told" else set())
+    if detail == "told":
+        assert transaction["address"] == sandbox.address(invoice_id, 4)["address"]
+        assert transaction["symbol"] == "BTC"
+
+
+@pytest.mark.parametrize(("mode", "distinct"), [("same", 1), ("new", 3)])
+def test_visitors_pay_one_reusable_invoice_in_any_order(sandbox, dialect: str, mode: str, distinct: int) -> None:
+    """Each to the address that they were shown; the invoice stays as it was, and every transaction is its own."""
+    sandbox.switch(dialect=dialect, reusable_address=mode, transaction_detail="told")
+    invoice_id = sandbox.create(type="reusable")
+    before = sandbox.invoice(invoice_id)
+    first, second, third = (sandbox.address(invoice_id)["address"] for _ in range(3))
+    paid = [(second, "pay_exact"), (first, "pay_over"), (third, "pay_pending"), (second, "pay_short")]
+    for address, action in paid:
+        sandbox.press(invoice_id, action, address=address)
+    transactions = sandbox.transactions(invoiceIDs=[invoice_id])
+    assert [item["address"] for item in reversed(transactions)] == [address for address, _ in paid]
+    assert len({item["address"] for item in transactions}) == distinct
+    assert sandbox.invoice(invoice_id) == before
+    assert before.get("state", before.get("status")) == "pending"
+
+
+@pytest.fixture
+def many(sandbox, clock) -> tuple[str, list[str]]:
+    """A reusable invoice and its 130 transactions, oldest first: thirteen minutes with ten in each."""
+    invoice_id = sandbox.offered(type="reusable")
+    for number in range(130):
+        if number % 10 == 0:
+            clock.move(minutes=1)
+        changed = sandbox.service.act(invoice_id, "pay_over" if number % 3 else "pay_exact")
+    return invoice_id, [item.transaction_id for item in changed.transactions]
+
+
+def read_page(sandbox, invoice_id: str, query: str, **wanted: object) -> tuple[list[str], int]:
+    """The ids of a page of an invoice's transactions, and the total."""
+    body = {"invoiceIDs": [invoice_id]} | wanted
+    answer = sandbox.call("POST", f"{TRANSACTIONS}/list?{query}", json=body).json
+    return [item["id"] for item in answer["data"]], answer["total"]
+
+
+@pytest.mark.parametrize("limit", [7, 50, 100, 130, 1000])
+def test_pages_hold_every_transaction_once(sandbox, many: tuple[str, list[str]], limit: int) -> None:
+    """Newest first, also among those of one moment; the other order is the same list from its other end."""
+    invoice_id, made = many
+    for order, expected in (("desc", made[::-1]), ("asc", made)):
+        pages = [
+            read_page(sandbox, invoice_id, f"limit={limit}&page={page}&order={order}&orderBy=createdAt")
+            for page in range(1, -(-130 // limit) + 2)
+        ]
+        assert [transaction_id for page, _ in pages for transaction_id in page] == expected
+        assert {total for _, total in pages} == {130}
+        assert pages[-1][0] == []
+
+
+def test_the_first_page_is_twenty_of_the_newest(sandbox, many: tuple[str, list[str]]) -> None:
+    """Nothing is asked for but the invoice."""
+    invoice_id, made = many
+    assert read_page(sandbox, invoice_id, "") == (made[:-21:-1], 130)
+
+
+def test_a_long_list_is_cut_by_date_before_it_is_paged(sandbox, many: tuple[str, list[str]]) -> None:
+    """The total counts what is left, and both ends belong to it."""
+    invoice_id, made = many
+    wanted = {"dateFrom": "2026-01-15T10:34:00Z"}
+    assert read_page(sandbox, invoice_id, "limit=60&page=2", **wanted) == (made[30:70][::-1], 100)
+    assert read_page(sandbox, invoice_id, "limit=5&order=asc", **wanted) == (made[30:35], 100)
+    wanted["dateTo"] = "2026-01-15T10:34:00Z"
+    assert read_page(sandbox, invoice_id, "", **wanted) == (made[30:40][::-1], 10)
+
+
 @pytest.mark.parametrize(
     ("body", "query"),
     [

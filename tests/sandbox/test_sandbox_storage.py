@@ -1,7 +1,10 @@
 """The sandbox's file: what is written comes back, and threads and processes share it."""
 
+import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
@@ -11,8 +14,9 @@ import pytest
 
 import flask_iterapay
 from flask_iterapay.sandbox.bodies import InvoiceRequest
-from flask_iterapay.sandbox.engine import Action, ActionRefusedError, InvoiceType
-from flask_iterapay.sandbox.settings import ApiFault, Operation, SandboxSettings, parse_settings
+from flask_iterapay.sandbox.deliveries import Delivery
+from flask_iterapay.sandbox.engine import Action, ActionRefusedError, InvoiceType, SandboxInvoice, act
+from flask_iterapay.sandbox.settings import ApiFault, Operation, SandboxSettings, TransactionDetail, parse_settings
 from flask_iterapay.sandbox.storage import SandboxStore
 
 CLAIM_ALL = """
@@ -26,6 +30,34 @@ sys.stdin.readline()
 while delivery := store.claim_delivery(datetime(2026, 1, 16, tzinfo=UTC)):
     print(delivery.delivery_id)
 """
+
+OLD_LINK = {
+    "invoice_id": "inv_1",
+    "invoice_type": "reusable",
+    "amount": "10.00",
+    "description": "Coffee",
+    "method_id": 1,
+    "created_at": "2026-01-15T10:30:00.000000+00:00",
+    "addresses": [
+        {"method_id": 1, "address": f"TSANDBOX{number}", "pay_amount": "10.005003", "expires_at": None}
+        for number in (1, 2)
+    ],
+    "transactions": [
+        {
+            "transaction_id": "1",
+            "invoice_id": "inv_1",
+            "method_id": 1,
+            "address": "TSANDBOX2",
+            "amount": "10.005003",
+            "pay_amount": "10.005003",
+            "state": "settled",
+            "created_at": "2026-01-15T10:31:00.000000+00:00",
+            "confirmed_at": "2026-01-15T10:31:00.000000+00:00",
+        }
+    ],
+    "override": None,
+}
+"""A reusable invoice as the first version wrote it."""
 
 
 def test_an_invoice_comes_back_as_it_was(sandbox) -> None:
@@ -61,7 +93,9 @@ def test_what_does_not_exist_is_not_changed(sandbox) -> None:
 
 def test_settings_come_back_as_they_were(sandbox) -> None:
     """Also those that are a set."""
-    settings = parse_settings({"dialect": "guide", "webhook_faults": ["drop", "delay"], "quote_seconds": 60})
+    settings = parse_settings(
+        {"dialect": "guide", "transaction_detail": "told", "webhook_faults": ["drop", "delay"], "quote_seconds": 60}
+    )
     sandbox.service.store.save_settings(settings)
     assert sandbox.service.settings == settings != SandboxSettings()
     assert settings.quote_lifetime == timedelta(minutes=1)
@@ -74,6 +108,7 @@ def test_settings_come_back_as_they_were(sandbox) -> None:
         {"quote_seconds": "0"},
         {"delay_seconds": "3601"},
         {"fault_calls": "many"},
+        {"transaction_detail": "everything"},
         {"webhook_faults": ["vanish"]},
         {"webhook_faults": "drop"},
     ],
@@ -82,6 +117,38 @@ def test_settings_that_are_not_offered_are_refused(values: dict[str, object]) ->
     """A word or number out of range never gets into the file."""
     with pytest.raises(ValueError):
         parse_settings(values)
+
+
+def test_a_file_of_an_earlier_version_is_still_read(sandbox, sql: Callable[[str], None]) -> None:
+    """Switches and fields that did not exist yet get their defaults, and those that do not exist any more are left."""
+    settings = {"dialect": "guide", "reusable_address": "new", "webhook_faults": ["drop"], "colour": "red"}
+    sql(f"INSERT INTO documents VALUES ('settings', '{json.dumps(settings)}')")
+    sql(f"INSERT INTO invoices (invoice_id, body) VALUES ('inv_1', '{json.dumps(OLD_LINK)}')")
+    assert sandbox.service.settings == parse_settings(settings)
+    assert sandbox.service.settings.transaction_detail is TransactionDetail.DOCUMENTED
+    changed = sandbox.service.act("inv_1", Action.PAY_EXACT, address="TSANDBOX1")
+    assert [item.address for item in changed.transactions] == ["TSANDBOX2", "TSANDBOX1"]
+    assert sandbox.service.store.get("inv_1") == changed
+
+
+def test_a_reusable_invoice_with_many_transactions_stays_quick(sandbox) -> None:
+    """Five hundred of them, and two hundred addresses: paying, reading and showing take no second together."""
+    sandbox.switch(reusable_address="new")
+    invoice_id = sandbox.offered(type="reusable", paymentMethodID=5)
+    for _ in range(199):
+        sandbox.address(invoice_id, 5)
+
+    def fill(invoice: SandboxInvoice, settings: SandboxSettings) -> tuple[SandboxInvoice, Sequence[Delivery]]:
+        for number in range(500):
+            invoice = act(invoice, Action.PAY_OVER, now=invoice.created_at, new_id=str(number))
+        return invoice, ()
+
+    filled = sandbox.service.store.change(invoice_id, fill)
+    started = time.perf_counter()
+    sandbox.press(invoice_id, "pay_exact", address=filled.addresses[0].address)
+    assert len(sandbox.transactions(invoiceIDs=[invoice_id])) == 20
+    assert sandbox.call("GET", f"/panel/invoices/{invoice_id}").status_code == 200
+    assert time.perf_counter() - started < 1
 
 
 def test_threads_change_an_invoice_one_after_another(sandbox) -> None:
