@@ -69,6 +69,7 @@ class Settings:
     that pages may be shown in, the first for whoever wants none of them. ``return_seconds`` is how long a page that
     turned to paid waits before it goes back to the shop, ``None`` for ever. ``qr_uris`` are by payment method's id
     what its QR code holds instead of the bare address, with ``{address}`` and ``{pay_amount}`` to be filled in.
+    ``addresses_per_hour`` is how many addresses one visitor may ask of one payment link.
     """
 
     api_key: str = field(repr=False)
@@ -92,6 +93,7 @@ class Settings:
     languages: tuple[str, ...]
     return_seconds: int | None
     qr_uris: Mapping[str, str]
+    addresses_per_hour: int
 
     @classmethod
     def from_config(
@@ -139,6 +141,7 @@ class Settings:
             languages=read("LANGUAGES", _languages, LANGUAGES),
             return_seconds=read("RETURN_SECONDS", values.seconds(20, 120), None),
             qr_uris=read("QR_URIS", _qr_uris, _qr_uris({})),
+            addresses_per_hour=read("ADDRESSES_PER_HOUR", values.count(1, 10_000, of="addresses"), 30),
         )
         reader.close()
         return settings

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 __all__ = [
     "Problem",
+    "count",
     "decode",
     "flag",
     "items",
@@ -46,12 +47,17 @@ def flag(value: object) -> bool:
 
 def seconds(at_least: int, at_most: int) -> Callable[[object], int]:
     """Read a whole number of seconds between the two, both included."""
+    return count(at_least, at_most, of="seconds")
+
+
+def count(at_least: int, at_most: int, *, of: str) -> Callable[[object], int]:
+    """Read a whole number of something between the two, both included."""
 
     def parse(value: object) -> int:
         if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not at_least <= value <= at_most:
-            raise Problem(f"must be a whole number of seconds from {at_least} to {at_most}")
+            raise Problem(f"must be a whole number of {of} from {at_least} to {at_most}")
         return value
 
     return parse

@@ -27,15 +27,24 @@
     │   ├── RefTakenError
     │   ├── UnreadableRecordError    written by a newer release, or damaged
     │   └── StoreUnavailableError    busy, down, or losing every race for a while
-    └── OrderError                   what was asked cannot be done to this order
-        ├── InvalidOrderError        a bad order id, currency, description or return URL
-        ├── OrderNotFoundError
-        ├── OrderLockedError         money was seen, so amount and method are settled
-        ├── OrderPaidError
-        ├── OrderCancelledError
-        ├── OrderNotOnHoldError
-        ├── MethodNotOfferedError
-        └── TooManyInvoicesError
+    ├── OrderError                   what was asked cannot be done to this order
+    │   ├── InvalidOrderError        a bad order id, currency, description or return URL
+    │   ├── OrderNotFoundError
+    │   ├── OrderLockedError         money was seen, so amount and method are settled
+    │   ├── OrderPaidError
+    │   ├── OrderCancelledError
+    │   ├── OrderNotOnHoldError
+    │   ├── MethodNotOfferedError
+    │   └── TooManyInvoicesError
+    └── LinkError                    what was asked cannot be done to this payment link
+        ├── InvalidLinkError         a bad link id, description, minimum, method or slug
+        ├── LinkNotFoundError
+        ├── LinkClosedError          it gives out no more addresses
+        ├── LinkMethodError          the link is not paid by this method
+        ├── TooManyAddressesError    this visitor has asked for too many
+        ├── VisitNotFoundError
+        ├── ContributionNotFoundError
+        └── ContributionNotOnHoldError
 """
 
 from collections.abc import Sequence
@@ -44,6 +53,8 @@ __all__ = [
     "AmountError",
     "BadRequestError",
     "ConfigurationError",
+    "ContributionNotFoundError",
+    "ContributionNotOnHoldError",
     "ForbiddenError",
     "GatewayConnectionError",
     "GatewayError",
@@ -51,8 +62,13 @@ __all__ = [
     "GatewayServerError",
     "GatewayTimeoutError",
     "GatewayUnavailableError",
+    "InvalidLinkError",
     "InvalidOrderError",
     "IteraPayError",
+    "LinkClosedError",
+    "LinkError",
+    "LinkMethodError",
+    "LinkNotFoundError",
     "MalformedAnswerError",
     "MethodNotOfferedError",
     "NotFoundError",
@@ -71,10 +87,12 @@ __all__ = [
     "SignatureError",
     "StoreError",
     "StoreUnavailableError",
+    "TooManyAddressesError",
     "TooManyInvoicesError",
     "UnauthorizedError",
     "UnreadableRecordError",
     "UnusableAnswerError",
+    "VisitNotFoundError",
 ]
 
 
@@ -256,3 +274,48 @@ class MethodNotOfferedError(OrderError):
 
 class TooManyInvoicesError(OrderError):
     """The order has used up its invoices (ten)."""
+
+
+class LinkError(IteraPayError):
+    """What was asked cannot be done; ``subject_id`` is the id of the link, the visit or the contribution."""
+
+    def __init__(self, subject_id: str, reason: str) -> None:
+        self.subject_id = subject_id
+        self.reason = reason
+        super().__init__(f"{subject_id!r}: {reason}")
+
+
+class InvalidLinkError(LinkError, ValueError):
+    """The shop handed over a link id, description, minimum, list of methods or slug that is not allowed."""
+
+
+class LinkNotFoundError(LinkError):
+    """There is no such payment link."""
+
+
+class LinkClosedError(LinkError):
+    """The link is closed: it gives out no more addresses."""
+
+
+class LinkMethodError(LinkError):
+    """The payment method is unknown, not on the shop's or the link's list, or refused by the gateway."""
+
+
+class TooManyAddressesError(LinkError):
+    """This visitor has asked for as many addresses as one may for now; ``retry_after_seconds`` is when to ask again."""
+
+    def __init__(self, subject_id: str, reason: str, *, retry_after_seconds: int) -> None:
+        super().__init__(subject_id, reason)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class VisitNotFoundError(LinkError):
+    """No visit has this reference."""
+
+
+class ContributionNotFoundError(LinkError):
+    """There is no such contribution."""
+
+
+class ContributionNotOnHoldError(LinkError):
+    """A person decides only about money that waits: the contribution is on hold, or not confirmed yet."""

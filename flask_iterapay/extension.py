@@ -1,9 +1,9 @@
 """The one object that a shop holds: the way in for everything, for any number of apps."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, overload
 from urllib.parse import urlsplit
 
 from flask import Flask, current_app
@@ -11,7 +11,9 @@ from flask import Flask, current_app
 from .background import Background
 from .config import Settings
 from .errors import ConfigurationError, InvalidOrderError
+from .links.models import Contribution, Link, LinkEvent
 from .orders.dispatch import Handler
+from .orders.entries import Entry
 from .orders.models import Clock, EventName, HoldReason, Order, OrderEvent
 from .orders.reconcile import ReconcileReport
 from .orders.stores.base import OrderStore
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["IteraPay"]
 
-HandlerFunction = TypeVar("HandlerFunction", bound=Callable[[OrderEvent], object])
+OrderHandler = TypeVar("OrderHandler", bound=Callable[[OrderEvent], object])
+LinkHandler = TypeVar("LinkHandler", bound=Callable[[LinkEvent], object])
+LinkEventName = Literal["link.payment_received", "link.payment_on_hold", "link.payment_anomaly"]
+AnyEntry = TypeVar("AnyEntry", bound=Entry)
 
 
 class IteraPay:
@@ -92,12 +97,19 @@ class IteraPay:
             background = Background(run=lambda: _reconcile(app), every_seconds=state.settings.reconcile_seconds)
             app.before_request(background.ensure_running)
 
-    def on(self, event_name: str) -> Callable[[HandlerFunction], HandlerFunction]:
+    @overload
+    def on(self, event_name: LinkEventName) -> Callable[[LinkHandler], LinkHandler]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def on(self, event_name: str) -> Callable[[OrderHandler], OrderHandler]: ...
+
+    def on(self, event_name: str) -> Callable[[Callable[..., object]], Callable[..., object]]:
         """Register a handler: ``@iterapay.on("order.paid")``.
 
-        It is called with the ``OrderEvent`` after the change was committed and the response sent, in an app context
-        of its own and without a request; again and again until it returns, at least once, always with the same
-        ``event.key``. Register handlers at import time, so that every process has them.
+        It is called with the ``OrderEvent``, or the ``LinkEvent`` of a ``link.*`` event, after the change was committed
+        and the response sent, in an app context of its own and without a request; again and again until it returns, at
+        least once, always with the same ``event.key``. Register handlers at import time, so that every process has
+        them.
 
         Raises:
             ConfigurationError: there is no such event, or a handler of the same name is registered for it.
@@ -105,7 +117,7 @@ class IteraPay:
         if event_name not in list(EventName):
             raise ConfigurationError(f"there is no event {event_name!r}; the events are {', '.join(EventName)}")
 
-        def register(function: HandlerFunction) -> HandlerFunction:
+        def register(function: Callable[..., object]) -> Callable[..., object]:
             handler = Handler(name=f"{function.__module__}.{function.__qualname__}", call=function)
             handlers = self._handlers[EventName(event_name)]
             if any(other.name == handler.name for other in handlers):
@@ -163,12 +175,7 @@ class IteraPay:
             ConfigurationError: an absolute URL without ``ITERAPAY_PUBLIC_URL``.
         """
         token = current_iterapay.tokens.sign(order.order_id)
-        app = current_app._get_current_object()  # type: ignore[attr-defined]
-        if not is_external:
-            return path_for(app, self.blueprint, "checkout", token=token)
-        if current_iterapay.settings.public_url is None:
-            raise ConfigurationError("ITERAPAY_PUBLIC_URL is needed for absolute links")
-        return current_iterapay.settings.public_url + path_from_root(app, self.blueprint, "checkout", token=token)
+        return self._url_of("checkout", is_external=is_external, token=token)
 
     def cancel_order(self, order_id: str) -> Order:
         """Cancel an order before money was seen. Money that comes later puts it on hold.
@@ -200,12 +207,91 @@ class IteraPay:
         """
         return _dispatched(current_iterapay.service.sync(order_id))
 
+    def create_link(
+        self,
+        link_id: str,
+        *,
+        description: str = "",
+        minimum: Decimal | str | int | None = None,
+        methods: Sequence[str | int] | None = None,
+        slug: str | None = None,
+        has_public_list: bool = True,
+    ) -> Link:
+        """Make a payment link, or bring the one of this id up to what is asked for; call it as often as you like.
+
+        Anybody with its address (``link_url``) can pay it, any number of times: donations, top-ups, bills without a
+        cart. ``link_id`` is 1 to 64 printable characters. ``minimum`` is in USD, with at most two decimals; the
+        visitor decides on the amount. ``methods`` are ids of payment methods, by default all that the shop offers.
+        With a ``slug`` (``a-z``, ``0-9`` and ``-``) the address of its page can be guessed and printed; it is signed
+        without. ``has_public_list`` shows the newest payments on its pages, where a visitor finds his own.
+
+        Raises:
+            AmountError, InvalidLinkError: an argument is not allowed, or the slug is another link's.
+            StoreError: the store failed; nothing was written.
+        """
+        return current_iterapay.links.create(
+            link_id,
+            description=description,
+            minimum=minimum,
+            methods=methods,
+            slug=slug,
+            has_public_list=has_public_list,
+        )
+
+    def get_link(self, link_id: str) -> Link:
+        """Read a payment link as it is stored; ``LinkNotFoundError`` if there is none."""
+        return current_iterapay.links.get(link_id)
+
+    def link_url(self, link: Link, *, is_external: bool = False) -> str:
+        """The address of a link's page: a path, or with ``is_external`` an absolute URL. Errors as ``checkout_url``."""
+        address = link.slug or current_iterapay.link_tokens.sign(link.link_id)
+        return self._url_of("link", is_external=is_external, address=address)
+
+    def close_link(self, link_id: str) -> Link:
+        """Close a link: no new addresses. It stays watched, since visitors keep those that they were given."""
+        return current_iterapay.links.close(link_id)
+
+    def reopen_link(self, link_id: str) -> Link:
+        """Open a link that was closed."""
+        return current_iterapay.links.reopen(link_id)
+
+    def sync_link(self, link_id: str) -> Link:
+        """Read the gateway for a link now; its new contributions are written down. Errors as ``sync``."""
+        return _dispatched(current_iterapay.links.sync(link_id))
+
+    def list_contributions(
+        self, link_id: str, *, limit: int = 50, before: Contribution | None = None
+    ) -> list[Contribution]:
+        """List what came in over a link, newest first by when the gateway saw it, whatever became of it.
+
+        Only those of status ``received`` are money. ``before`` is the last one of the page before.
+        """
+        return current_iterapay.links.list_contributions(link_id, limit=limit, before=before)
+
+    def resolve_contribution(
+        self, contribution_id: str, *, is_accepted: bool, actor: str, note: str = ""
+    ) -> Contribution:
+        """Let a person decide about a contribution that waits: take it as received, or turn it down for good.
+
+        ``ContributionNotOnHoldError`` if it is neither on hold nor unconfirmed.
+        """
+        links = current_iterapay.links
+        return _dispatched(links.resolve(contribution_id, is_accepted=is_accepted, actor=actor, note=note))
+
     def reconcile(self, *, limit: int = 100) -> ReconcileReport:
-        """Finish what nobody finished: read orders that are due, hand open events to their handlers.
+        """Finish what nobody finished: read orders and links that are due, hand open events to their handlers.
 
         What ``flask iterapay reconcile`` runs. Needs no webhook; several may run at once.
         """
         return current_iterapay.service.reconcile(limit=limit)
+
+    def _url_of(self, endpoint: str, *, is_external: bool, **values: str) -> str:
+        app = current_app._get_current_object()  # type: ignore[attr-defined]
+        if not is_external:
+            return path_for(app, self.blueprint, endpoint, **values)
+        if current_iterapay.settings.public_url is None:
+            raise ConfigurationError("ITERAPAY_PUBLIC_URL is needed for absolute links")
+        return current_iterapay.settings.public_url + path_from_root(app, self.blueprint, endpoint, **values)
 
     def _exempt_webhook(self, app: Flask) -> None:
         csrf = app.extensions.get("csrf")
@@ -229,6 +315,6 @@ def _return_origins(settings: Settings) -> list[str]:
     return [*settings.return_origins, f"{parts.scheme}://{parts.netloc}"]
 
 
-def _dispatched(order: Order) -> Order:
-    current_iterapay.dispatch_later(order)
-    return order
+def _dispatched(entry: AnyEntry) -> AnyEntry:
+    current_iterapay.dispatch_later(entry)
+    return entry

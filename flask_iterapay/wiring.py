@@ -3,16 +3,18 @@
 import contextvars
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from flask import Blueprint, Flask, Response, after_this_request, has_request_context
 
 from .config import Settings
 from .errors import ConfigurationError, IteraPayError
+from .links.models import Link
+from .links.service import LinkService
 from .orders.dispatch import Dispatcher, Handler
-from .orders.entries import Event
+from .orders.entries import Entry, Event
 from .orders.ledger import Ledger
 from .orders.models import Clock, EventName, Order, Policy
 from .orders.service import OrderService
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from .gateway.client import GatewayClient
 
 __all__ = ["build_state"]
+
+AnyEntry = TypeVar("AnyEntry", bound=Entry)
 
 logger = logging.getLogger("flask_iterapay")
 
@@ -49,33 +53,53 @@ def build_state(
     sandbox = _make_sandbox(app, blueprint, settings, clock) if settings.is_sandbox else None
     client = _make_client(settings, sandbox) if client is None else client
     store = _make_store(app, settings) if store is None else store
-    ledger = Ledger(store=store, model=Order, realm="sandbox-" if settings.is_sandbox else "")
-    dispatcher = Dispatcher(
-        ledger=ledger,
-        clock=clock,
-        handlers_for=lambda name: handlers[name],
-        run=lambda handler, event: _run_handler(app, handler, event),
-    )
+    realm = "sandbox-" if settings.is_sandbox else ""
     policy = _make_policy(settings)
+
+    def make_dispatcher(ledger: Ledger[AnyEntry]) -> Dispatcher[AnyEntry]:
+        return Dispatcher(
+            ledger=ledger,
+            clock=clock,
+            handlers_for=lambda name: handlers[name],
+            run=lambda handler, event: _run_handler(app, handler, event),
+        )
+
+    links = LinkService(
+        store=store,
+        gateway=client,
+        make_dispatcher=make_dispatcher,
+        clock=clock,
+        policy=policy,
+        make_token=_make_token,
+        methods=settings.methods,
+        max_addresses=settings.addresses_per_hour,
+        realm=realm,
+    )
+    ledger = Ledger(store=store, model=Order, realm=realm)
     service = OrderService(
         ledger=ledger,
         gateway=client,
-        dispatcher=dispatcher,
+        dispatcher=make_dispatcher(ledger),
         clock=clock,
         policy=policy,
-        make_token=lambda: secrets.token_hex(8),
+        make_token=_make_token,
         methods=settings.methods,
+        other_duties=links.duties,
     )
+    secret_keys = _secret_keys(app)
     return IteraPayState(
         settings=settings,
         policy=policy,
         service=service,
+        links=links,
         client=client,
         store=store,
-        tokens=TokenSigner(_secret_keys(app)),
+        tokens=TokenSigner(secret_keys),
+        link_tokens=TokenSigner(secret_keys, purpose="link"),
+        visit_tokens=TokenSigner(secret_keys, purpose="visit"),
         clock=clock,
         handlers=handlers,
-        dispatch_later=lambda order: _dispatch_later(service, order),
+        dispatch_later=lambda entry: _dispatch_later(service, links, entry),
         webhook_path=lambda: path_from_root(app, blueprint, "webhook.receive"),
         sandbox=sandbox,
     )
@@ -196,22 +220,32 @@ def _run_handler(app: Flask, handler: Handler, event: Event) -> None:
     contextvars.Context().run(call)
 
 
-def _dispatch_later(service: OrderService, order: Order) -> None:
-    if not order.has_open_events:
+def _make_token() -> str:
+    return secrets.token_hex(8)
+
+
+def _dispatch_later(service: OrderService, links: LinkService, entry: Entry) -> None:
+    """Hand out what an entry has for handlers once the response is out, or at once outside a request."""
+    dispatch: Callable[[str], int]
+    if isinstance(entry, Link):
+        has_news, dispatch = links.has_news(entry), links.dispatch_news
+    else:
+        has_news, dispatch = entry.has_open_events, service.dispatch if isinstance(entry, Order) else links.dispatch
+    if not has_news:
         return
     if not has_request_context():
-        _dispatch(service, order.order_id)
+        _dispatch(dispatch, entry)
         return
 
     @after_this_request
     def when_sent(response: Response) -> Response:
-        response.call_on_close(lambda: _dispatch(service, order.order_id))
+        response.call_on_close(lambda: _dispatch(dispatch, entry))
         return response
 
 
-def _dispatch(service: OrderService, order_id: str) -> None:
+def _dispatch(dispatch: Callable[[str], int], entry: Entry) -> None:
     try:
-        service.dispatch(order_id)
+        dispatch(entry.entry_id)
     except IteraPayError:
         # The response is out and the change is saved; the event stays open, and reconcile hands it out.
-        logger.exception("the events of order %r could not be handed out now", order_id)
+        logger.exception("the events of %s %r could not be handed out now", entry.KIND, entry.entry_id)

@@ -74,6 +74,7 @@ def test_a_complete_configuration_has_defaults_for_the_rest():
         languages=LANGUAGES,
         return_seconds=None,
         qr_uris={},
+        addresses_per_hour=30,
     )
 
 

@@ -46,11 +46,14 @@ class EventName(StrEnum):
     EXPIRED = "order.expired"
     CANCELLED = "order.cancelled"
     ANOMALY = "order.anomaly"
+    PAYMENT_RECEIVED = "link.payment_received"
+    PAYMENT_ON_HOLD = "link.payment_on_hold"
+    PAYMENT_ANOMALY = "link.payment_anomaly"
 
     @property
     def is_payment(self) -> bool:
         """Whether it tells of money that has arrived, which somebody must hear of."""
-        return self is EventName.PAID
+        return self in (EventName.PAID, EventName.PAYMENT_RECEIVED)
 
 
 class EventState(StrEnum):

@@ -109,6 +109,12 @@ class Ledger(Generic[AnyEntry]):
             yield from (entry for record in records if (entry := self.parse_readable(record)))
             before = records[-1]
 
+    def list_newest(self, label: str, *, limit: int, before: AnyEntry | None = None) -> list[AnyEntry]:
+        """Read one page of the entries of a label, newest first, after ``before``, the last of the page before."""
+        last = None if before is None else self._record(before)
+        records = self.store.search(self._prefix, status=label, before=last, limit=limit)
+        return [entry for record in records if (entry := self.parse_readable(record))]
+
     def owns(self, record: Record) -> bool:
         """Whether a record is of this ledger."""
         return record.key.startswith(self._prefix)

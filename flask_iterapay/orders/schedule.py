@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from .entries import Payable
 from .models import Order, OrderStatus, Policy
 
-__all__ = ["next_check_at", "pause_seconds", "poll_check_at", "retry_check_at"]
+__all__ = ["next_check_at", "pause_seconds", "poll_check_at", "retry_check_at", "watched_check_at"]
 
 # (seconds since the order last changed, pause until the next check in seconds)
 _STEPS = ((3600, 60), (6 * 3600, 600))
@@ -38,12 +38,17 @@ def pause_seconds(age: timedelta) -> int:
 
 
 def poll_check_at(order: Order, policy: Policy) -> datetime | None:
-    """When a page that polls may have the order read: every ``sync_seconds`` while the answer can change soon."""
-    is_held = order.claim is not None or order.intent is not None
-    if is_held or order.unreachable_since or order.read_at is None or order.status not in _POLLED:
-        return order.due_check_at
-    at = order.read_at + timedelta(seconds=policy.sync_seconds)
-    return at if order.due_check_at is None else min(at, order.due_check_at)
+    """When a page that polls may have an order read: every ``sync_seconds`` while the answer can change soon."""
+    return watched_check_at(order, policy) if order.status in _POLLED else order.due_check_at
+
+
+def watched_check_at(payable: Payable, policy: Policy) -> datetime | None:
+    """When a payable may be read that somebody watches: every ``sync_seconds``, unless something is in the way."""
+    is_held = payable.claim is not None or payable.intent is not None
+    if is_held or payable.unreachable_since or payable.read_at is None:
+        return payable.due_check_at
+    at = payable.read_at + timedelta(seconds=policy.sync_seconds)
+    return at if payable.due_check_at is None else min(at, payable.due_check_at)
 
 
 def retry_check_at(payable: Payable, now: datetime, policy: Policy, asked_seconds: float | None = None) -> datetime:

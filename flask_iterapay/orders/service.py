@@ -28,11 +28,9 @@ from .models import Clock, HistoryEntry, HoldReason, Order, OrderStatus, Policy
 from .reading import OrderReader
 from .reconcile import Duty, Reconciler
 from .sync import Synchronizer
+from .words import MAX_DESCRIPTION, MAX_NOTE, is_entry_id, is_line, is_text
 
 __all__ = ["OrderService"]
-
-_MAX_TEXT = 200
-_MAX_NOTE = 1000
 
 logger = logging.getLogger("flask_iterapay")
 
@@ -200,7 +198,7 @@ def _describe(order: Order) -> str:
 
 
 def _valid_id(order_id: str) -> str:
-    if not isinstance(order_id, str) or not 1 <= len(order_id) <= 64 or not order_id.isprintable():
+    if not is_entry_id(order_id):
         raise InvalidOrderError(str(order_id)[:64], "an order id is 1 to 64 printable characters")
     return order_id
 
@@ -212,23 +210,17 @@ def _valid_currency(order_id: str, currency: str) -> str:
 
 
 def _valid_text(order_id: str, text: str) -> str:
-    if not isinstance(text, str) or len(text) > _MAX_TEXT or not text.isprintable():
-        raise InvalidOrderError(order_id, f"a description is at most {_MAX_TEXT} printable characters")
+    if not is_line(text, MAX_DESCRIPTION):
+        raise InvalidOrderError(order_id, f"a description is at most {MAX_DESCRIPTION} printable characters")
     return text
 
 
 def _check_words(order_id: str, *words: str) -> None:
-    """What a person says is kept for good and shown in terminals, so it is plain text of a sensible length."""
-    if not all(isinstance(text, str) and len(text) <= _MAX_NOTE and text.isprintable() for text in words):
-        raise InvalidOrderError(order_id, f"actor and note are at most {_MAX_NOTE} printable characters")
+    if not all(is_line(text, MAX_NOTE) for text in words):
+        raise InvalidOrderError(order_id, f"actor and note are at most {MAX_NOTE} printable characters")
 
 
 def _valid_metadata(order_id: str, metadata: Mapping[str, str]) -> dict[str, str]:
-    if not isinstance(metadata, Mapping) or not all(_is_text(item) for pair in metadata.items() for item in pair):
+    if not isinstance(metadata, Mapping) or not all(is_text(item) for pair in metadata.items() for item in pair):
         raise InvalidOrderError(order_id, "metadata maps strings to strings")
     return dict(metadata)
-
-
-def _is_text(value: object) -> bool:
-    # A lone surrogate is a str that no database takes.
-    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)

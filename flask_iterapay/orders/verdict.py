@@ -20,6 +20,7 @@ __all__ = [
     "has_money",
     "has_turned_bad",
     "hold",
+    "is_ours",
     "is_payment",
     "is_refused",
     "judge",
@@ -54,7 +55,7 @@ def judge(record: InvoiceRecord, *, order_amount: Decimal, now: datetime, policy
     if snapshot is None:
         return Verdict(status=OrderStatus.AWAITING_PAYMENT if record.address else OrderStatus.PREPARING)
     settlement = _settlement(snapshot)
-    if not _is_ours(record, snapshot.invoice):
+    if not is_ours(record, snapshot.invoice, InvoiceType.ONETIME):
         return hold(HoldReason.MISMATCH, settlement)
     if snapshot.invoice.has_passed_aml is False and _may_have_money(record, snapshot):
         return hold(HoldReason.AML_FAILED, settlement)
@@ -119,11 +120,11 @@ def _wait(reason: HoldReason, settlement: Settlement, record: InvoiceRecord, now
     return Verdict(status=OrderStatus.CONFIRMING, settlement=settlement, is_unclear=True)
 
 
-def _is_ours(record: InvoiceRecord, invoice: Invoice) -> bool:
+def is_ours(record: InvoiceRecord, invoice: Invoice, invoice_type: InvoiceType) -> bool:
     """Whether every field that the answer carries equals what was asked for; an absent one contradicts nothing."""
     return (
         invoice.invoice_id == record.invoice_id
-        and (invoice.invoice_type or InvoiceType.ONETIME).lower() == InvoiceType.ONETIME
+        and (invoice.invoice_type or invoice_type).lower() == invoice_type
         and invoice.amount in (None, record.amount)
         and (invoice.method_id is None or str(invoice.method_id) == str(record.method.method_id))
     )

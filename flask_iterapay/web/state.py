@@ -9,8 +9,10 @@ from werkzeug.local import LocalProxy
 
 from ..config import Settings
 from ..errors import NotInitialisedError
+from ..links.service import LinkService
 from ..orders.dispatch import Handler
-from ..orders.models import Clock, EventName, Order, Policy
+from ..orders.entries import Entry
+from ..orders.models import Clock, EventName, Policy
 from ..orders.service import OrderService
 from ..orders.stores.base import OrderStore
 from .tokens import TokenSigner
@@ -29,7 +31,7 @@ EXTENSION_KEY = "iterapay"
 class IteraPayState:
     """One app's IteraPay: nothing of it is shared with another app.
 
-    ``handlers`` are those registered so far, for each event. ``dispatch_later`` runs the handlers of an order's open
+    ``handlers`` are those registered so far, for each event. ``dispatch_later`` runs the handlers of an entry's open
     events once the response is out, or at once outside a request. ``sandbox`` is the sandbox's WSGI app where it is
     switched on.
     """
@@ -37,11 +39,14 @@ class IteraPayState:
     settings: Settings
     policy: Policy
     service: OrderService
+    links: LinkService
     client: "GatewayClient"
     tokens: TokenSigner
+    link_tokens: TokenSigner
+    visit_tokens: TokenSigner
     clock: Clock
     handlers: Mapping[EventName, Sequence[Handler]]
-    dispatch_later: Callable[[Order], None]
+    dispatch_later: Callable[[Entry], None]
     store: OrderStore
     webhook_path: Callable[[], str]
     sandbox: "WSGIApplication | None" = None

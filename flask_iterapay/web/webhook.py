@@ -61,15 +61,15 @@ def _act(invoice_id: str | None, position: int) -> Response:
         logger.info("webhook signed with secret %d names no invoice", position)
         return _answer(200, "ok")
     try:
-        order = current_iterapay.service.receive_hint(invoice_id)
+        payable = current_iterapay.service.receive_hint(invoice_id) or current_iterapay.links.receive_hint(invoice_id)
     except (GatewayError, StoreError) as error:
         logger.warning("webhook signed with secret %d about %r not acted on yet: %s", position, invoice_id, error)
         return _answer(503, "try again later", retry_after_seconds=_RETRY_AFTER_SECONDS)
-    if order is None:
+    if payable is None:
         logger.info("webhook signed with secret %d names %r, which is not ours", position, invoice_id)
         return _answer(200, "ok")
-    logger.info("webhook signed with secret %d: order %r is %s", position, order.order_id, order.status)
-    current_iterapay.dispatch_later(order)
+    logger.info("webhook signed with secret %d: %s %r is %s", position, payable.KIND, payable.entry_id, payable.status)
+    current_iterapay.dispatch_later(payable)
     return _answer(200, "ok")
 
 

@@ -27,6 +27,7 @@ from flask_iterapay.orders.models import (
 from flask_iterapay.orders.verdict import Verdict, judge
 
 DOCS = Path(__file__).parents[2] / "docs" / "order-states.md"
+LINK_DOCS = DOCS.with_name("payment-links.md")
 REQUIRE = Policy()
 UNLESS_FAILED = Policy(is_aml_required=False)
 STATE_WORDS = ["pending", "processing", "partially_paid", "paid", "overpaid", "expired", "archived", "half_past_nine"]
@@ -403,7 +404,7 @@ class TestTable:
     )
     def test_the_docs_explain_every_word(self, words):
         """A new status, reason, settlement, event or anomaly needs a line there."""
-        text = DOCS.read_text(encoding="utf-8")
+        text = DOCS.read_text(encoding="utf-8") + LINK_DOCS.read_text(encoding="utf-8")
         assert [word for word in words if f"| `{word}` |" not in text] == []
 
     def test_the_docs_say_which_holds_need_a_person(self):

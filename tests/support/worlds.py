@@ -5,7 +5,8 @@ one, which is how races are made without threads.
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+import secrets
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,10 +15,14 @@ import httpx
 from werkzeug.test import Client
 
 from flask_iterapay.gateway.client import GatewayClient
+from flask_iterapay.links.gateway import LinkGateway
+from flask_iterapay.links.models import Visit
+from flask_iterapay.links.service import LinkService
 from flask_iterapay.orders.dispatch import Dispatcher, Handler
 from flask_iterapay.orders.gateway import Gateway
 from flask_iterapay.orders.ledger import Ledger
 from flask_iterapay.orders.models import EventName, Order, OrderEvent, Policy
+from flask_iterapay.orders.reconcile import Duty
 from flask_iterapay.orders.service import OrderService
 from flask_iterapay.orders.stores.base import OrderStore
 from flask_iterapay.orders.stores.memory import MemoryStore
@@ -103,6 +108,7 @@ class World:
     """One shop and one gateway."""
 
     service: OrderService
+    links: LinkService
     ledger: Ledger
     clock: Timepiece
     wire: Wire
@@ -115,6 +121,19 @@ class World:
     def choose(self, order_id: str = "1042", method_id: str = "1") -> Order:
         self.place(order_id)
         return self.service.choose_method(order_id, method_id)
+
+    def visit(self, link_id: str = "donations", method_id: str = "1", *, reference: str, visitor: str = "v") -> Visit:
+        """Have somebody ask the link for an address; the link is made if it is not there."""
+        self.links.create(link_id, description="Donations", minimum="20.00")
+        return self.links.receive_visitor(link_id, method_id, reference=reference, visitor=visitor)
+
+    def pay(self, visit: Visit, action: str = "pay_exact") -> None:
+        """Have money sent to a visit's address."""
+        self.act_on(action, str(visit.invoice_id), address=str(visit.address))
+
+    def switch(self, **settings: str) -> None:
+        """Switch the sandbox on its panel; what is not named gets its default."""
+        assert self.panel.post("/panel/settings", data=settings).status_code == 303
 
     def act(self, action: str, order: Order, **fields: str) -> None:
         """Press one of the sandbox's buttons for the order's current invoice."""
@@ -145,10 +164,22 @@ def make_world(
     wire = Wire(SandboxTransport(sandbox))
     ledger = Ledger(store=store or MemoryStore(), model=Order)
     handled: list[OrderEvent] = []
-    service = make_service(
-        ledger=ledger, gateway=make_client(wire), clock=clock, handle=handled.append, policy=policy, methods=methods
+    gateway = make_client(wire)
+    links = make_links(
+        store=ledger.store, gateway=gateway, clock=clock, handle=handled.append, policy=policy, methods=methods
     )
-    return World(service=service, ledger=ledger, clock=clock, wire=wire, panel=Client(sandbox), handled=handled)
+    service = make_service(
+        ledger=ledger,
+        gateway=gateway,
+        clock=clock,
+        handle=handled.append,
+        policy=policy,
+        methods=methods,
+        other_duties=links.duties,
+    )
+    return World(
+        service=service, links=links, ledger=ledger, clock=clock, wire=wire, panel=Client(sandbox), handled=handled
+    )
 
 
 def make_client(transport: httpx.BaseTransport) -> GatewayClient:
@@ -167,24 +198,53 @@ def make_service(
     policy: Policy | None = None,
     methods: tuple[str, ...] | None = None,
     tokens: Iterator[int] | None = None,
+    other_duties: Sequence[Duty] = (),
 ) -> OrderService:
     """The service of a process that has just started; ``tokens`` goes on counting where another process stopped."""
     numbers = tokens or itertools.count(1)
-    dispatcher = Dispatcher(
-        ledger=ledger,
-        clock=clock,
-        handlers_for=lambda name: [Handler(name="recorder", call=handle)],
-        run=lambda handler, event: handler.call(event),
-    )
     return OrderService(
         ledger=ledger,
         gateway=gateway,
-        dispatcher=dispatcher,
+        dispatcher=make_dispatcher(ledger, clock, handle),
         clock=clock,
         policy=policy or Policy(),
         make_token=lambda: f"token-{next(numbers)}",
         methods=methods,
         shuffle=lambda orders: None,
+        other_duties=other_duties,
+    )
+
+
+def make_links(
+    *,
+    store: OrderStore,
+    gateway: LinkGateway,
+    clock: Timepiece,
+    handle: Callable[[OrderEvent], object],
+    policy: Policy | None = None,
+    methods: tuple[str, ...] | None = None,
+    max_addresses: int = 30,
+) -> LinkService:
+    """The links of a process that has just started."""
+    return LinkService(
+        store=store,
+        gateway=gateway,
+        make_dispatcher=lambda ledger: make_dispatcher(ledger, clock, handle),
+        clock=clock,
+        policy=policy or Policy(),
+        make_token=lambda: secrets.token_hex(8),
+        methods=methods,
+        max_addresses=max_addresses,
+    )
+
+
+def make_dispatcher(ledger: Ledger, clock: Timepiece, handle: Callable[[OrderEvent], object]) -> Dispatcher:
+    """A dispatcher whose only handler is this function."""
+    return Dispatcher(
+        ledger=ledger,
+        clock=clock,
+        handlers_for=lambda name: [Handler(name="recorder", call=handle)],
+        run=lambda handler, event: handler.call(event),
     )
 
 

@@ -1,0 +1,97 @@
+"""Writing transactions down: each as one contribution, however often and in whatever order it is read."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from ..errors import RecordExistsError
+from ..gateway.models import Transaction
+from ..orders.ledger import Ledger
+from ..orders.models import Policy
+from .lifecycle import begin, settle, show_payment
+from .models import Contribution, Link, Visit, address_name
+
+__all__ = ["STRAGGLER_PAUSE", "ContributionBook", "is_awaited"]
+
+STRAGGLER_PAUSE = timedelta(days=1)
+"""How long to wait before a transaction is asked for by itself once more."""
+
+# A transaction that is not final after so long is asked for by itself, so that the whole list is not read for it.
+_HORIZON = timedelta(days=1)
+_STRAGGLER_WATCH = timedelta(days=180)
+
+
+class ContributionBook:
+    """Writes down what was read of a link's transactions. What was written before is found by its key alone."""
+
+    def __init__(self, *, contributions: Ledger[Contribution], visits: Ledger[Visit], policy: Policy) -> None:
+        self._contributions = contributions
+        self._visits = visits
+        self._policy = policy
+
+    def write(self, link: Link, transaction: Transaction, read_at: datetime) -> tuple[Contribution, bool]:
+        """Write a transaction down; return its contribution, and whether anything about it is new.
+
+        Raises:
+            StoreError: the store failed; writing it down again is harmless.
+        """
+        contribution_id = Contribution.make_id(transaction.invoice_id, transaction.transaction_id)
+        known = self._contributions.find(contribution_id)
+        if known is not None:
+            return self.rewrite(known, transaction, read_at)
+        new = begin(link, transaction, read_at)
+        new = self._make_compute(new, transaction, read_at)(new)
+        self._show(new, read_at)
+        try:
+            return self._contributions.add(new), True
+        except RecordExistsError:
+            # Somebody whose claim had run out was faster.
+            return self.rewrite(self._contributions.get(contribution_id), transaction, read_at)
+
+    def rewrite(self, known: Contribution, transaction: Transaction, read_at: datetime) -> tuple[Contribution, bool]:
+        """Write down a transaction whose contribution is known."""
+        compute = self._make_compute(known, transaction, read_at)
+        settled = compute(known)
+        # That it was read once more is no news, so a page of old ones costs no writing.
+        if replace(settled, read_at=known.read_at) == known:
+            return known, False
+        self._show(settled, read_at)
+        return self._contributions.change(known.entry_id, compute), True
+
+    def _make_compute(
+        self, known: Contribution, transaction: Transaction, read_at: datetime
+    ) -> Callable[[Contribution], Contribution]:
+        reference = known.reference or self._find_reference(known, transaction.address)
+
+        def compute(contribution: Contribution) -> Contribution:
+            attributed = replace(contribution, reference=contribution.reference or reference)
+            return _keep_watch(settle(attributed, transaction, read_at, self._policy), read_at)
+
+        return compute
+
+    def _find_reference(self, contribution: Contribution, address: str | None) -> str | None:
+        """Find the visit that an address was given out to, should the gateway tell the address."""
+        visit = self._visits.get_by_name(address_name(address)) if address else None
+        is_its_own = visit is not None and visit.link_id == contribution.link_id and visit.can_tell_payments
+        return visit.reference if visit and is_its_own else None
+
+    def _show(self, contribution: Contribution, now: datetime) -> None:
+        """Tell the visit that it belongs to, before it is saved: whoever dies in between does both again."""
+        if contribution.reference:
+            payment = show_payment(contribution)
+            self._visits.change(contribution.reference, lambda visit: visit.with_payment(payment, now))
+
+
+def is_awaited(contribution: Contribution, now: datetime) -> bool:
+    """Whether its link is to be read so far back that the transaction is read again."""
+    return not contribution.is_final and now - contribution.created_at < _HORIZON
+
+
+def _keep_watch(contribution: Contribution, now: datetime) -> Contribution:
+    """Have a transaction that its link is not read so far back for asked for by itself, daily for half a year."""
+    age = now - contribution.created_at
+    if contribution.is_final or not _HORIZON <= age < _STRAGGLER_WATCH:
+        return replace(contribution, next_check_at=None)
+    if contribution.next_check_at is not None and contribution.next_check_at > now:
+        return contribution
+    return replace(contribution, next_check_at=now + STRAGGLER_PAUSE)
