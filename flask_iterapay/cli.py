@@ -1,34 +1,29 @@
 """``flask iterapay ...``: parses and prints. The work is done by the service, the store and the client."""
 
-import getpass
-import json
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import click
 from flask.cli import AppGroup
 
-from .errors import IteraPayError
-from .orders.codec import format_entry
+from .cli_links import link_cli
 from .orders.entries import Entry
 from .orders.explain import explain as explain_order
 from .orders.models import EventState, HoldReason, Order, OrderStatus
+from .terminal import or_fail, print_json, print_outcome, signed, stored_fields
 from .web.state import current_iterapay
 
 __all__ = ["cli"]
-
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
 
 _STATUSES = [status.value for status in OrderStatus]
 _REASONS = [reason.value for reason in HoldReason]
 
 cli = AppGroup("iterapay", help="Crypto payments through IteraPay.")
+cli.add_command(link_cli)
 
 
 @cli.command("init-db")
@@ -37,15 +32,15 @@ def init_db() -> None:
     create_tables = getattr(current_iterapay.store, "create_tables", None)
     if create_tables is None:
         raise click.ClickException("this order store has no tables to create")
-    _or_fail(create_tables)
+    or_fail(create_tables)
     click.echo("The tables are there.")
 
 
 @cli.command()
 def methods() -> None:
     """List the payment methods that the gateway offers; those that customers can choose bear a mark."""
-    offered = {method.method_id for method in _or_fail(current_iterapay.service.offered_methods)}
-    for method in _or_fail(current_iterapay.client.list_payment_methods):
+    offered = {method.method_id for method in or_fail(current_iterapay.service.offered_methods)}
+    for method in or_fail(current_iterapay.client.list_payment_methods):
         mark = "*" if method.method_id in offered else " "
         click.echo(f"{mark} {method.method_id!s:>4}  {method.name:<14} {method.ticker} on {method.network}")
 
@@ -58,8 +53,8 @@ def webhook() -> None:
 @webhook.command("show")
 def webhook_show() -> None:
     """Compare the URL that is registered at the gateway with this app's."""
-    registered = _or_fail(current_iterapay.client.get_merchant).webhook_url
-    ours = _or_fail(_webhook_url)
+    registered = or_fail(current_iterapay.client.get_merchant).webhook_url
+    ours = or_fail(_webhook_url)
     click.echo(f"registered: {registered or 'none'}")
     click.echo(f"this app:   {ours or 'unknown, because ITERAPAY_PUBLIC_URL is not set'}")
     if ours is None:
@@ -77,16 +72,16 @@ def webhook_register(*, is_confirmed: bool, show_token: bool) -> None:
     Asks for the merchant's bearer token (from the dashboard), or reads it from standard input. It is used once and
     stored nowhere.
     """
-    ours = _or_fail(_webhook_url)
+    ours = or_fail(_webhook_url)
     if ours is None:
         raise click.ClickException("set ITERAPAY_PUBLIC_URL first: the gateway needs an absolute URL")
     if urlsplit(ours).scheme != "https":
         raise click.ClickException(f"the gateway delivers to https only, and {ours} is not")
     client = current_iterapay.client
-    registered = _or_fail(client.get_merchant).webhook_url
+    registered = or_fail(client.get_merchant).webhook_url
     if registered not in (None, "", ours) and not is_confirmed:
         raise click.ClickException(f"{registered} is registered; repeat with --yes to replace it")
-    token = _or_fail(client.register_webhook, ours, current_iterapay.settings.webhook_secrets[0], _read_bearer_token())
+    token = or_fail(client.register_webhook, ours, current_iterapay.settings.webhook_secrets[0], _read_bearer_token())
     click.echo(f"Registered {ours}")
     if show_token:
         click.echo(f"token: {token}")
@@ -94,9 +89,9 @@ def webhook_register(*, is_confirmed: bool, show_token: bool) -> None:
 
 @cli.command()
 @click.option("--every", "every_seconds", type=click.IntRange(1), help="Repeat after a pause of so many seconds.")
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="Orders per round.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="Orders and links per round.")
 def reconcile(*, every_seconds: int | None, limit: int) -> None:
-    """Finish what nobody finished: read the orders that are due, run the handlers of open events.
+    """Finish what nobody finished: read the orders and links that are due, run the handlers of open events.
 
     Run it every minute from cron, or leave it running with --every. Several at once are fine.
     """
@@ -141,9 +136,9 @@ def orders(*, status: str | None, reason: str | None, is_failed: bool, limit: in
         for order in current_iterapay.service.iterate(label=wanted)
         if (reason is None or order.hold_reason == reason) and (not is_failed or _failed_keys(order))
     )
-    listed = _or_fail(lambda: list(islice(found, limit)))
+    listed = or_fail(lambda: list(islice(found, limit)))
     if is_json:
-        click.echo(json.dumps([_summary(order) for order in listed], indent=2, ensure_ascii=False))
+        print_json([_summary(order) for order in listed])
         return
     if not listed:
         click.echo("no such orders", err=True)
@@ -158,9 +153,9 @@ def orders(*, status: str | None, reason: str | None, is_failed: bool, limit: in
 @click.option("--json", "is_json", is_flag=True, help="Everything that is stored, as JSON.")
 def show(*, order_id: str, is_json: bool) -> None:
     """Show an order: where it stands, its invoices and its events."""
-    order = _or_fail(current_iterapay.service.get, order_id)
+    order = or_fail(current_iterapay.service.get, order_id)
     if is_json:
-        click.echo(json.dumps(json.loads(format_entry(order))[order.KIND], indent=2, ensure_ascii=False))
+        print_json(stored_fields(order))
         return
     for name, value in _summary(order).items():
         if value:
@@ -171,29 +166,9 @@ def show(*, order_id: str, is_json: bool) -> None:
 @click.argument("order_id", metavar="ORDER")
 def explain(*, order_id: str) -> None:
     """Tell why an order is in its state, step by step, from what is stored."""
-    order = _or_fail(current_iterapay.service.get, order_id)
+    order = or_fail(current_iterapay.service.get, order_id)
     for line in explain_order(order, now=current_iterapay.clock(), policy=current_iterapay.policy):
         click.echo(line)
-
-
-def _get_login() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # A container may run under a number that has no name.
-        return "somebody at the command line"
-
-
-def _check_note(context: click.Context, option: click.Parameter, note: str) -> str:
-    if not note.strip():
-        raise click.BadParameter("say why; it is kept in the order's history")
-    return note
-
-
-def _signed(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that say who decided and why; both are kept in the order's history."""
-    command = click.option("--actor", default=_get_login, help="Who decides; by default the login name.")(command)
-    return click.option("--note", required=True, callback=_check_note, help="Why.")(command)
 
 
 @cli.command()
@@ -201,7 +176,7 @@ def _signed(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--accept", "is_accepted", is_flag=True, help="Take the money as payment.")
 @click.option("--cancel", "is_cancelled", is_flag=True, help="Turn the money down, and cancel the order.")
 @click.option("--reason", type=click.Choice(_REASONS), help="Only if it is on hold for this reason.")
-@_signed
+@signed
 def resolve(*, order_id: str, is_accepted: bool, is_cancelled: bool, reason: str | None, actor: str, note: str) -> None:
     """Decide about an order on hold, or one whose money is never confirmed: it becomes paid, or cancelled.
 
@@ -209,7 +184,7 @@ def resolve(*, order_id: str, is_accepted: bool, is_cancelled: bool, reason: str
     """
     if is_accepted is is_cancelled:
         raise click.UsageError("say --accept or --cancel")
-    order = _or_fail(
+    order = or_fail(
         current_iterapay.service.resolve_hold,
         order_id,
         is_accepted=is_accepted,
@@ -223,10 +198,10 @@ def resolve(*, order_id: str, is_accepted: bool, is_cancelled: bool, reason: str
 
 @cli.command()
 @click.argument("order_id", metavar="ORDER")
-@_signed
+@signed
 def retry(*, order_id: str, actor: str, note: str) -> None:
     """Run the handlers of an order's events again that failed for good, or that wait for another try."""
-    _or_fail(current_iterapay.service.retry, order_id, actor=actor, note=note)
+    or_fail(current_iterapay.service.retry, order_id, actor=actor, note=note)
     if _dispatch(order_id):
         raise SystemExit(1)
 
@@ -250,7 +225,7 @@ def sandbox(*, port: int, database: Path, webhook_url: str | None, webhook_secre
 
 def _reconcile_once(limit: int) -> int:
     """Run one round, print what it did, and return how many orders failed. On a terminal a bar shows how far it is."""
-    report = _or_fail(current_iterapay.service.reconcile, limit=limit, watch=_show_progress)
+    report = or_fail(current_iterapay.service.reconcile, limit=limit, watch=_show_progress)
     click.echo(f"{report.orders} orders, {report.links} links, {report.events} events, {report.failures} failures")
     return report.failures
 
@@ -265,11 +240,9 @@ def _show_progress(orders: Sequence[Entry]) -> Iterator[Entry]:
 
 def _dispatch(order_id: str) -> bool:
     """Run what is open, print how it went, and return whether something still is."""
-    _or_fail(current_iterapay.service.dispatch, order_id)
-    order = _or_fail(current_iterapay.service.get, order_id)
-    left = [event.key for event in order.events if event.state is not EventState.DONE]
-    click.echo(f"not done: {', '.join(left)}; see the log and `explain`" if left else "every event is done")
-    return bool(left)
+    or_fail(current_iterapay.service.dispatch, order_id)
+    order = or_fail(current_iterapay.service.get, order_id)
+    return print_outcome([order], advice="see the log and `explain`")
 
 
 def _summary(order: Order) -> dict[str, object]:
@@ -310,11 +283,3 @@ def _read_bearer_token() -> str:
     if not token.strip():
         raise click.ClickException("no bearer token was given")
     return token.strip()
-
-
-def _or_fail(function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-    """Call the function; turn an error of ours into one line and exit code 1."""
-    try:
-        return function(*args, **kwargs)
-    except IteraPayError as error:
-        raise click.ClickException(str(error)) from error

@@ -14,6 +14,8 @@ from .errors import (
     OversizedAnswerError,
     UnauthorizedError,
 )
+from .links.models import ContributionStatus
+from .orders.entries import Entry
 from .orders.models import EventName, EventState
 from .web.state import IteraPayState
 
@@ -21,6 +23,8 @@ __all__ = ["Finding", "Level", "examine"]
 
 _OVERDUE_SECONDS = 900
 _NEWEST = 1000
+_NEWEST_LINKS = 100
+_NEWEST_PAYMENTS = 100
 # An invoice id that nobody has: the question whether the key may list transactions needs one.
 _NO_INVOICE = "flask-iterapay-doctor"
 
@@ -42,8 +46,18 @@ class Finding:
 
 
 def examine(state: IteraPayState) -> Iterator[Finding]:
-    """Look at everything that an order needs, one finding after the other. Nothing is written anywhere."""
-    for look in (_database, _backlog, _failed_events, _methods, _transactions, _webhook, _handlers):
+    """Look at all that orders and payment links need, one finding after the other. Nothing is written anywhere."""
+    for look in (
+        _database,
+        _backlog,
+        _failed_events,
+        _methods,
+        _transactions,
+        _webhook,
+        _handlers,
+        _link_handlers,
+        _payments,
+    ):
         try:
             yield from look(state)
         except IteraPayError as error:
@@ -67,15 +81,11 @@ def _backlog(state: IteraPayState) -> Iterator[Finding]:
         minutes = int(overdue.total_seconds()) // 60
         yield _problem(f"{entry.KIND} {entry.entry_id} has been due for {minutes} minutes: is `reconcile` running?")
     else:
-        yield _ok("no order waits for `reconcile`")
+        yield _ok("nothing waits for `reconcile`")
 
 
 def _failed_events(state: IteraPayState) -> Iterator[Finding]:
-    failed = [
-        order.order_id
-        for order in islice(state.service.iterate(), _NEWEST)
-        if any(event.state is EventState.FAILED for event in order.events)
-    ]
+    failed = [order.order_id for order in islice(state.service.iterate(), _NEWEST) if _has_failed(order)]
     if failed:
         shown = ", ".join(failed[:10])
         yield _problem(f"handlers failed for good on {shown}: `flask iterapay retry ORDER --note ...`")
@@ -122,6 +132,40 @@ def _handlers(state: IteraPayState) -> Iterator[Finding]:
         yield _ok("order.paid has a handler")
     else:
         yield _problem("no handler is registered for order.paid: nobody would be told of a payment")
+
+
+def _link_handlers(state: IteraPayState) -> Iterator[Finding]:
+    if next(state.links.iterate(), None) is None:
+        return
+    if state.handlers[EventName.PAYMENT_RECEIVED]:
+        yield _ok("link.payment_received has a handler")
+    else:
+        yield _problem("no handler is registered for link.payment_received: nobody would be told of a link's payment")
+
+
+def _payments(state: IteraPayState) -> Iterator[Finding]:
+    looked_at, failed, held = 0, [], []
+    for link in islice(state.links.iterate(), _NEWEST_LINKS):
+        looked_at += 1
+        payments = state.links.list_contributions(link.link_id, limit=_NEWEST_PAYMENTS)
+        if any(map(_has_failed, payments)):
+            failed.append(link.link_id)
+        if any(payment.status is ContributionStatus.ON_HOLD for payment in payments):
+            held.append(link.link_id)
+    if failed:
+        listing = "`flask iterapay link payments LINK --failed`"
+        again = "`flask iterapay link retry CONTRIBUTION --note ...`"
+        yield _problem(f"handlers failed for good on payments over {', '.join(failed[:10])}: {listing}, then {again}")
+    if held:
+        listing = "`flask iterapay link payments LINK --status on_hold`"
+        decide = "`flask iterapay link resolve CONTRIBUTION --accept (or --refuse) --note ...`"
+        yield _warning(f"payments are on hold over {', '.join(held[:10])}: {listing}, then {decide}")
+    if looked_at and not failed and not held:
+        yield _ok("of the newest payments over links none is on hold, and no handler has failed for good on one")
+
+
+def _has_failed(entry: Entry) -> bool:
+    return any(event.state is EventState.FAILED for event in entry.events)
 
 
 def _ok(text: str) -> Finding:

@@ -18,6 +18,7 @@ from .orders.models import Clock, EventName, HoldReason, Order, OrderEvent
 from .orders.reconcile import ReconcileReport
 from .orders.stores.base import OrderStore
 from .web.blueprint import create_blueprint
+from .web.link_page import link_address
 from .web.state import EXTENSION_KEY, current_iterapay
 from .web.urls import is_allowed_return_url, path_for, path_from_root
 from .web.webhook import create_webhook_blueprint
@@ -244,8 +245,7 @@ class IteraPay:
 
     def link_url(self, link: Link, *, is_external: bool = False) -> str:
         """The address of a link's page: a path, or with ``is_external`` an absolute URL. Errors as ``checkout_url``."""
-        address = link.slug or current_iterapay.link_tokens.sign(link.link_id)
-        return self._url_of("link", is_external=is_external, address=address)
+        return self._url_of("link", is_external=is_external, address=link_address(link))
 
     def close_link(self, link_id: str) -> Link:
         """Close a link: no new addresses. It stays watched, since visitors keep those that they were given."""

@@ -19,9 +19,10 @@ from .orders.ledger import Ledger
 from .orders.models import Clock, EventName, Order, Policy
 from .orders.service import OrderService
 from .orders.stores.base import OrderStore
+from .web.link_page import link_address
 from .web.state import IteraPayState
 from .web.tokens import TokenSigner
-from .web.urls import path_from_root
+from .web.urls import path_for, path_from_root
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -101,8 +102,16 @@ def build_state(
         handlers=handlers,
         dispatch_later=lambda entry: _dispatch_later(service, links, entry),
         webhook_path=lambda: path_from_root(app, blueprint, "webhook.receive"),
+        link_url=lambda link: _link_url(app, blueprint, settings.public_url, link),
         sandbox=sandbox,
     )
+
+
+def _link_url(app: Flask, blueprint: Blueprint, public_url: str | None, link: Link) -> str:
+    address = link_address(link)
+    if public_url is None:
+        return path_for(app, blueprint, "link", address=address)
+    return public_url + path_from_root(app, blueprint, "link", address=address)
 
 
 def _make_policy(settings: Settings) -> Policy:

@@ -22,6 +22,13 @@ def worst(shop: Shop, words: str) -> Level:
     return level
 
 
+def reconcile(shop: Shop) -> None:
+    """Read what came in over links, and then hand it to the handlers."""
+    for _ in range(2):
+        shop.clock.advance(61)
+        shop.app.test_cli_runner().invoke(args=["iterapay", "reconcile"])
+
+
 @pytest.fixture
 def shop(tmp_path):
     shop = Shop(tmp_path, ITERAPAY_PUBLIC_URL=PUBLIC_URL)
@@ -76,7 +83,7 @@ def test_orders_that_nobody_reads_are_a_problem(shop: Shop):
     """Reconcile does not run, and no page polls."""
     shop.choose(shop.place())
     shop.clock.advance(60 + 900)
-    assert worst(shop, "no order waits") is Level.OK
+    assert worst(shop, "nothing waits") is Level.OK
     shop.clock.advance(60)
     assert worst(shop, "order 1042 has been due for 16 minutes") is Level.PROBLEM
 
@@ -94,6 +101,61 @@ def test_handlers_that_gave_up_are_a_problem(shop: Shop):
         shop.clock.advance(7 * 3600)
         shop.app.test_cli_runner().invoke(args=["iterapay", "reconcile"])
     assert worst(shop, "failed for good on 1042:") is Level.PROBLEM
+
+
+def test_a_healthy_link_has_good_news_of_its_own(shop: Shop):
+    """A shop without one reads nothing of links; a shop with one has two more lines."""
+    shop.send(shop.come(shop.create_link()))
+    reconcile(shop)
+    findings = examined(shop)
+    assert set(findings.values()) == {Level.OK}
+    assert len(findings) == 9
+    assert "link.payment_received has a handler" in findings
+
+
+def test_a_link_whose_payments_nobody_would_hear_of_is_a_problem(tmp_path):
+    """Somebody gives, and nobody thanks."""
+    shop = Shop(tmp_path, iterapay=IteraPay())
+    assert "link.payment_received" not in " ".join(examined(shop))
+    shop.create_link()
+    assert worst(shop, "no handler is registered for link.payment_received") is Level.PROBLEM
+
+
+def test_a_link_that_nobody_reads_is_a_problem(shop: Shop):
+    """Named by its kind, as an order is."""
+    shop.come(shop.create_link())
+    shop.clock.advance(900 + 60)
+    assert worst(shop, "link library has been due for 16 minutes") is Level.PROBLEM
+
+
+def test_payments_over_links_that_wait_for_a_person_are_worth_a_look(shop: Shop):
+    """With the commands that show them and decide; a closed link's count as well, and other links are not named."""
+    shop.send(shop.come(shop.create_link("top-ups")))
+    shop.send(shop.come(shop.create_link()), "aml_fail")
+    shop.app.test_cli_runner().invoke(args=["iterapay", "link", "close", "library", "--note", "the shelf is full"])
+    reconcile(shop)
+    text = "payments are on hold over library: `flask iterapay link payments LINK --status on_hold`, then"
+    assert worst(shop, text) is Level.WARNING
+    [held] = shop.state.links.list_contributions("library", limit=2)
+    shop.app.test_cli_runner().invoke(
+        args=["iterapay", "link", "resolve", held.contribution_id, "--refuse", "--note", "sent back"]
+    )
+    assert set(examined(shop).values()) == {Level.OK}
+
+
+def test_handlers_that_gave_up_on_a_payment_over_a_link_are_a_problem(shop: Shop):
+    """Somebody gave, and was never thanked."""
+
+    @shop.iterapay.on("link.payment_received")
+    def fail(event):
+        raise RuntimeError("the thank-you mail cannot be sent")
+
+    shop.send(shop.come(shop.create_link()))
+    for _ in range(14):
+        shop.clock.advance(7 * 3600)
+        reconcile(shop)
+    text = "failed for good on payments over library: `flask iterapay link payments LINK --failed`, then"
+    assert worst(shop, text) is Level.PROBLEM
 
 
 def test_methods_that_the_gateway_does_not_offer_are_a_problem(tmp_path):
@@ -116,11 +178,12 @@ def test_a_shop_without_an_address_of_its_own_has_no_webhook(tmp_path):
 
 
 def test_it_changes_nothing(shop: Shop):
-    """Neither orders nor the gateway."""
+    """Neither orders nor links nor the gateway."""
     shop.choose(shop.place())
-    before = shop.order()
+    shop.send(shop.come(shop.create_link()))
+    before = shop.order(), shop.link()
     panel = Client(shop.state.sandbox)
     page = panel.get("/panel/", buffered=True).text
     examined(shop)
-    assert shop.order() == before
+    assert (shop.order(), shop.link()) == before
     assert panel.get("/panel/", buffered=True).text == page

@@ -19,7 +19,7 @@ from flask_iterapay.cli import cli
 from flask_iterapay.config import Settings
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-INTEGRATION, RESOLUTION = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+INTEGRATION, RESOLUTION, LINK = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 
 
 def read_table(heading: str) -> dict[str, list[str]]:
@@ -85,6 +85,28 @@ def test_the_resolution_ends_a_hold(shop: ModuleType, capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == "ship 1042\n"
 
 
+def test_the_link_takes_payments(shop: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    """The third snippet makes a payment link, and its handler hears of each payment."""
+    exec(LINK, vars(shop))
+    page = capsys.readouterr().out.strip()
+    assert page == "/pay/links/library"
+    client: FlaskClient = shop.app.test_client()
+    html = client.get(page).text
+    visit = re.search(r'name="visit" value="([^"]+)"', html)
+    assert visit
+    fields = {"method": "1", "visit": visit[1], "csrf_token": csrf_token(html)}
+    assert client.post(page, data=fields).status_code == 303
+    with shop.app.app_context():
+        [invoice_id] = shop.iterapay.get_link("library").invoice_ids
+    press(shop, "pay_exact", invoice_id)
+    press(shop, "pay_short", invoice_id)
+    thanks = capsys.readouterr().out.splitlines()
+    words = [line.rpartition(" ")[0] for line in thanks]
+    assert words == ["thank you for 5.002502 USDT", "thank you for 4.502252 USDT"]
+    with shop.app.app_context():
+        assert len(shop.iterapay.list_contributions("library")) == 2
+
+
 def read_settings(**config: object) -> Settings:
     """Read a configuration in which nothing but the required keys is set."""
     required = {"ITERAPAY_API_KEY": "key", "ITERAPAY_MERCHANT_ID": "merchant", "ITERAPAY_WEBHOOK_SECRETS": "s" * 32}
@@ -129,7 +151,7 @@ def list_commands(command: click.Command, name: str) -> set[str]:
 
 def test_the_table_of_commands_is_complete() -> None:
     """Every command of ``flask iterapay`` is explained, and none that does not exist."""
-    explained = {command.removesuffix(" ORDER") for command in read_table("command")}
+    explained = {re.sub(" [A-Z]+$", "", command) for command in read_table("command")}
     assert explained == list_commands(cli, "flask iterapay")
 
 

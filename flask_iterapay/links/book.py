@@ -11,13 +11,11 @@ from ..orders.models import Policy
 from .lifecycle import begin, settle, show_payment
 from .models import Contribution, Link, Visit, address_name
 
-__all__ = ["STRAGGLER_PAUSE", "ContributionBook", "is_awaited"]
-
-STRAGGLER_PAUSE = timedelta(days=1)
-"""How long to wait before a transaction is asked for by itself once more."""
+__all__ = ["ContributionBook", "is_awaited", "keep_watch"]
 
 # A transaction that is not final after so long is asked for by itself, so that the whole list is not read for it.
 _HORIZON = timedelta(days=1)
+_STRAGGLER_PAUSE = timedelta(days=1)
 _STRAGGLER_WATCH = timedelta(days=180)
 
 
@@ -43,20 +41,29 @@ class ContributionBook:
         new = self._make_compute(new, transaction, read_at)(new)
         self._show(new, read_at)
         try:
-            return self._contributions.add(new), True
+            written = self._contributions.add(new)
         except RecordExistsError:
             # Somebody whose claim had run out was faster.
-            return self.rewrite(self._contributions.get(contribution_id), transaction, read_at)
+            written, _ = self.rewrite(self._contributions.get(contribution_id), transaction, read_at)
+        self._show_newest(written, read_at)
+        return written, True
 
     def rewrite(self, known: Contribution, transaction: Transaction, read_at: datetime) -> tuple[Contribution, bool]:
         """Write down a transaction whose contribution is known."""
         compute = self._make_compute(known, transaction, read_at)
-        settled = compute(known)
         # That it was read once more is no news, so a page of old ones costs no writing.
-        if replace(settled, read_at=known.read_at) == known:
+        if replace(compute(known), read_at=known.read_at) == known:
             return known, False
-        self._show(settled, read_at)
-        return self._contributions.change(known.entry_id, compute), True
+        return self.change(known, compute, read_at), True
+
+    def change(
+        self, known: Contribution, compute: Callable[[Contribution], Contribution], now: datetime
+    ) -> Contribution:
+        """Change a contribution as ``Ledger.change`` does, and what its visit shows of it."""
+        self._show(compute(known), now)
+        changed = self._contributions.change(known.entry_id, compute)
+        self._show_newest(changed, now)
+        return changed
 
     def _make_compute(
         self, known: Contribution, transaction: Transaction, read_at: datetime
@@ -65,7 +72,7 @@ class ContributionBook:
 
         def compute(contribution: Contribution) -> Contribution:
             attributed = replace(contribution, reference=contribution.reference or reference)
-            return _keep_watch(settle(attributed, transaction, read_at, self._policy), read_at)
+            return keep_watch(settle(attributed, transaction, read_at, self._policy), read_at)
 
         return compute
 
@@ -81,17 +88,26 @@ class ContributionBook:
             payment = show_payment(contribution)
             self._visits.change(contribution.reference, lambda visit: visit.with_payment(payment, now))
 
+    def _show_newest(self, contribution: Contribution, now: datetime) -> None:
+        """Tell the visit again once it is saved, until that is the newest: somebody else may have been faster."""
+        while contribution.reference:
+            self._show(contribution, now)
+            newest = self._contributions.get(contribution.entry_id)
+            if show_payment(newest) == show_payment(contribution):
+                return
+            contribution = newest
+
 
 def is_awaited(contribution: Contribution, now: datetime) -> bool:
     """Whether its link is to be read so far back that the transaction is read again."""
     return not contribution.is_final and now - contribution.created_at < _HORIZON
 
 
-def _keep_watch(contribution: Contribution, now: datetime) -> Contribution:
+def keep_watch(contribution: Contribution, now: datetime) -> Contribution:
     """Have a transaction that its link is not read so far back for asked for by itself, daily for half a year."""
     age = now - contribution.created_at
     if contribution.is_final or not _HORIZON <= age < _STRAGGLER_WATCH:
         return replace(contribution, next_check_at=None)
     if contribution.next_check_at is not None and contribution.next_check_at > now:
         return contribution
-    return replace(contribution, next_check_at=now + STRAGGLER_PAUSE)
+    return replace(contribution, next_check_at=now + _STRAGGLER_PAUSE)

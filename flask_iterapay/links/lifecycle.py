@@ -52,7 +52,8 @@ def begin(link: Link, transaction: Transaction, read_at: datetime) -> Contributi
         address=transaction.address,
         state=transaction.state,
         spelling=transaction.spelling,
-        created_at=transaction.created_at,
+        # One from the future would head every list for years.
+        created_at=min(transaction.created_at, read_at),
         changed_at=read_at,
         read_at=read_at,
     )
@@ -65,12 +66,14 @@ def settle(contribution: Contribution, transaction: Transaction, read_at: dateti
     """
     if read_at < contribution.read_at:
         return contribution
+    # A person who took flagged money knew of it, so only a word that is new contradicts.
+    is_new_word = transaction.state is not contribution.state
     contribution = _take(contribution, transaction, read_at)
     verdict = _judge(contribution, read_at, policy)
     since = (contribution.unclear_since or read_at) if verdict.is_unclear else None
     contribution = replace(contribution, unclear_since=since)
     if contribution.status is ContributionStatus.RECEIVED:
-        is_contradicted = contribution.state in _BAD
+        is_contradicted = is_new_word and contribution.state in _BAD
         return (
             _note(contribution, ContributionAnomaly.FAILED_AFTER_RECEIVED, read_at) if is_contradicted else contribution
         )

@@ -94,11 +94,13 @@ class Backlog:
     """What of a link's transactions has yet to be read: the list from ``page`` on, until it is older than ``down_to``.
 
     New transactions move the others to later pages, so that going on with the page where one stopped misses none.
-    ``down_to`` is ``None`` for all there are.
+    ``down_to`` is ``None`` for all there are. ``awaited_from`` is the oldest transaction that was not final among those
+    that were read since; they are read again when the backlog is worked off.
     """
 
     page: int
     down_to: datetime | None
+    awaited_from: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +110,7 @@ class Link(Payable):
     ``method_ids`` are the payment methods on offer, ``None`` for all that the shop offers. ``slug`` is the address of
     its page, which is a signed one without. With ``has_public_list`` its pages show the newest contributions.
     ``visited_at`` is about when the last address was given out. Every transaction that was created before
-    ``read_from`` is final, or has a check of its own, unless it is in the ``backlog``.
+    ``read_from`` is final, or has a check of its own, unless the ``backlog`` has it.
     """
 
     KIND: ClassVar[str] = "link"
@@ -215,10 +217,15 @@ class Contribution(Entry):
         """Its invoice and its transaction, as shops and commands name it."""
         return self.entry_id
 
+    @staticmethod
+    def label_of(link_id: str) -> str:
+        """The label of a link's contributions, which nothing else bears, so that listing them passes by nothing."""
+        return f"link:{link_id}"
+
     @property
     def label(self) -> str:
         """Contributions are listed by link."""
-        return self.link_id
+        return self.label_of(self.link_id)
 
     @staticmethod
     def not_found(entry_id: str) -> ContributionNotFoundError:
@@ -283,8 +290,8 @@ class Visit(Entry):
 
     @property
     def label(self) -> str:
-        """Visits are listed by link."""
-        return self.link_id
+        """Visits are not listed; they are found by what a visitor quotes."""
+        return f"visit:{self.link_id}"
 
     @property
     def names(self) -> Sequence[str]:

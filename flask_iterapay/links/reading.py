@@ -1,15 +1,15 @@
 """What is read at the gateway for a payment link: its transactions, newest first, and no further down than need be.
 
 Reading stops below the oldest transaction that is not final, so that a link with any number of contributions costs no
-more than one with a few. What a reading has no time for is a backlog, and the next one goes on where it stopped.
+more than one with a few. What a reading has no time for is a backlog, and the next ones go on where it stopped, by a
+page at least. Until it is worked off, what is not final above it has to wait, or the backlog might wait for ever.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ..errors import GatewayError
-from ..gateway.models import Transaction
+from ..gateway.models import TransactionPage
 from ..orders.entries import Clock
 from ..orders.models import Policy
 from ..orders.schedule import pause_seconds, watched_check_at
@@ -21,8 +21,9 @@ from .models import Backlog, Link
 __all__ = ["LinkReader", "LinkReading"]
 
 PAGE_LIMIT = 50
-# A page is begun while so many seconds have not passed, and ends within a deadline of 20 more.
-_READING_SECONDS = 40
+# A page is begun while so many seconds have not passed, and ends within a deadline of 20 more: somebody may be waiting.
+# A page of the backlog may come on top.
+_READING_SECONDS = 10
 # Our assumption: a transaction is listed at most so long after its createdAt; see gateway.codec.
 _OVERLAP = timedelta(seconds=600)
 _IDLE_PAUSE_SECONDS = 6 * 3600
@@ -80,24 +81,32 @@ class LinkReader:
     def read(self, payable: Link) -> LinkReading:
         """Read the newest transactions, then what was left over, and write each down."""
         walk = _Walk(payable, gateway=self._gateway, book=self._book, clock=self._clock)
-        backlog = payable.backlog
-        if not walk.go(1, payable.read_from):
-            # What this walk did not come to lies above what an older one left over: going on from here covers both.
-            backlog = Backlog(page=walk.page, down_to=backlog.down_to if backlog else payable.read_from)
-        elif backlog is not None:
-            is_done = walk.go(backlog.page, backlog.down_to)
-            backlog = None if is_done else replace(backlog, page=walk.page)
+        backlog, read_from = payable.backlog, payable.read_from
+        is_done = walk.go(1, read_from)
+        if backlog is None and not is_done:
+            backlog = Backlog(page=walk.page, down_to=read_from)
+        elif backlog is not None and not walk.failure:
+            is_over = walk.go(backlog.page, backlog.down_to)
+            backlog = None if is_over else replace(backlog, page=walk.page)
+        # Where the newest could not be read to their end beside a backlog, they are read anew from where it was begun.
+        if is_done or payable.backlog is None:
+            read_from = walk.newest or read_from
+        awaited = _earliest(payable.backlog.awaited_from if payable.backlog else None, walk.awaited_from)
         return LinkReading(
             read_at=walk.read_at,
-            read_from=walk.read_from,
-            backlog=backlog,
+            read_from=read_from if backlog else _earliest(read_from, awaited),
+            backlog=backlog and replace(backlog, awaited_from=awaited),
             has_news=walk.has_news,
             failure=walk.failure,
         )
 
 
 class _Walk:
-    """One reading's way through the list. ``page`` is where it stopped, ``failure`` why, if not for lack of time."""
+    """One reading's way through the list.
+
+    ``page`` is where it stopped, and ``failure`` why, if not for lack of time. ``newest`` and ``awaited_from`` are the
+    newest transaction and the oldest that is not final of those that it came by.
+    """
 
     def __init__(self, link: Link, *, gateway: LinkGateway, book: ContributionBook, clock: Clock) -> None:
         self._link = link
@@ -106,48 +115,51 @@ class _Walk:
         self._clock = clock
         self._until = clock() + timedelta(seconds=_READING_SECONDS)
         self._invoice_ids = list(link.invoice_ids)
-        self._times: list[datetime] = []
         # Under the claim this is the newest reading, even if the host before us has a clock that runs ahead.
         self.read_at = max(clock(), link.read_at or link.created_at)
         self.page = 0
+        self.newest: datetime | None = None
+        self.awaited_from: datetime | None = None
         self.has_news = False
         self.failure: GatewayError | None = None
 
-    @property
-    def read_from(self) -> datetime | None:
-        """The oldest transaction that is not final, or else the newest of all; as before if there was none."""
-        return min(self._times, default=self._link.read_from)
-
     def go(self, page: int, bound: datetime | None) -> bool:
-        """Read pages from ``page`` on, until they are older than ``bound``; False if it stopped before.
+        """Read pages from ``page`` on, one at least, until they are older than ``bound``; False if it stopped before.
 
         Raises:
             GatewayError: nothing could be read at all. Later failures are kept, and what was read before counts.
         """
-        self.page = page
-        while self._clock() < self._until:
+        is_first, self.page = self.page == 0, page
+        while True:
             try:
                 listed = self._gateway.list_newest_transactions(self._invoice_ids, page=self.page, limit=PAGE_LIMIT)
             except GatewayError as error:
-                if not self._times:
+                if is_first:
                     raise
                 self.failure = error
                 return False
-            self._write(listed.items)
+            self._take(listed, is_newest=is_first)
             if not listed.has_more or _is_below(listed.reaches_to, bound):
                 return True
+            is_first = False
             self.page += 1
-        return False
+            if self._clock() >= self._until:
+                return False
 
-    def _write(self, transactions: Sequence[Transaction]) -> None:
-        if transactions and not self._times:
+    def _take(self, listed: TransactionPage, *, is_newest: bool) -> None:
+        newest = max((transaction.created_at for transaction in listed.items), default=listed.reaches_to)
+        if is_newest and newest is not None:
             # One from the future must not hide those that come after it.
-            self._times.append(min(self.read_at, max(transaction.created_at for transaction in transactions)))
-        for transaction in transactions:
+            self.newest = min(self.read_at, newest)
+        for transaction in listed.items:
             contribution, is_news = self._book.write(self._link, transaction, self.read_at)
             self.has_news = self.has_news or is_news
             if is_awaited(contribution, self.read_at):
-                self._times.append(transaction.created_at)
+                self.awaited_from = _earliest(self.awaited_from, transaction.created_at)
+
+
+def _earliest(*times: datetime | None) -> datetime | None:
+    return min((time for time in times if time is not None), default=None)
 
 
 def _is_below(reaches_to: datetime | None, bound: datetime | None) -> bool:

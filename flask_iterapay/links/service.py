@@ -1,7 +1,7 @@
 """The use cases: what a shop, a visitor and a person may do with payment links."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -22,7 +22,7 @@ from ..orders.reconcile import Duty
 from ..orders.stores.base import OrderStore
 from ..orders.sync import Synchronizer
 from ..orders.words import MAX_DESCRIPTION, MAX_NOTE, is_entry_id, is_line
-from .book import STRAGGLER_PAUSE, ContributionBook
+from .book import ContributionBook, keep_watch
 from .gateway import LinkGateway
 from .lifecycle import decide
 from .models import Contribution, ContributionStatus, Link, LinkStatus, Tally, Visit, slug_name
@@ -79,7 +79,7 @@ class LinkService:
         )
         dispatcher = make_dispatcher(self._contributions)
         self.duties = (
-            Duty(ledger=self._links, sync_if_due=synchronizer.sync_if_due, dispatch=lambda link_id: 0),
+            Duty(ledger=self._links, sync_if_due=synchronizer.sync_if_due, dispatch=self.dispatch_news),
             Duty(ledger=self._contributions, sync_if_due=self._sync_contribution_if_due, dispatch=dispatcher.dispatch),
         )
         self.get = self._links.get
@@ -172,7 +172,11 @@ class LinkService:
 
     def list_contributions(self, link_id: str, *, limit: int, before: Contribution | None = None) -> list[Contribution]:
         """List a link's contributions, newest first by when the gateway saw them; ``before`` is the last known one."""
-        return self._contributions.list_newest(link_id, limit=limit, before=before)
+        return self._contributions.list_newest(Contribution.label_of(link_id), limit=limit, before=before)
+
+    def iterate_contributions(self, link_id: str) -> Iterator[Contribution]:
+        """Go through all of a link's contributions, newest first, a page at a time."""
+        return self._contributions.iterate(label=Contribution.label_of(link_id))
 
     def has_news(self, link: Link) -> bool:
         """Whether a contribution may have changed just now, so that handlers are to be told."""
@@ -197,7 +201,7 @@ class LinkService:
                 raise ContributionNotOnHoldError(contribution_id, f"it is {contribution.status}, not on hold")
             return decide(contribution, self._clock(), is_accepted=is_accepted, actor=actor, note=note)
 
-        return self._contributions.change(contribution_id, compute)
+        return self._book.change(self._contributions.get(contribution_id), compute, self._clock())
 
     def retry(self, contribution_id: str, *, actor: str, note: str = "") -> Contribution:
         """Make the events due again that failed for good or wait for another try; see ``Dispatcher.retry``."""
@@ -211,7 +215,7 @@ class LinkService:
         if due.next_check_at is None or due.next_check_at > now:
             return
         # Who moves it forward may ask; if that fails, it is asked again after the next pause.
-        claimed = self._contributions.save(replace(due, next_check_at=now + STRAGGLER_PAUSE))
+        claimed = self._contributions.save(keep_watch(due, now))
         if claimed is None:
             return
         transaction = self._gateway.get_transaction(claimed.transaction_id)

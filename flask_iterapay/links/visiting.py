@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from ..errors import (
+    GatewayError,
     GatewayRefusedError,
     LinkClosedError,
     LinkMethodError,
@@ -30,6 +31,7 @@ __all__ = ["Reception"]
 
 _WINDOW = timedelta(hours=1)
 _ASKING = timedelta(seconds=60)
+_ASK_AGAIN = timedelta(seconds=15)
 # Addresses given out are noted on the link about once a minute, so that visitors do not race each other for it.
 _VISITED_EVERY = timedelta(seconds=60)
 
@@ -98,30 +100,33 @@ class Reception:
             method = self._find_offered(link, method_id)
             self._count(link_id, visitor)
             self._begin(link, method, reference)
-        return self.complete(reference, may_create=True)
+        return self.complete(reference)
 
-    def complete(self, reference: str, *, may_create: bool) -> Visit:
-        """Ask for the address that a visit still lacks; who comes while somebody else is asking, leaves it to him.
+    def complete(self, reference: str) -> Visit:
+        """Go on with a visit that has no address yet, from wherever it was left; who is not the first leaves it to him.
 
-        Without ``may_create`` no invoice is made for it, as behooves what a page does by itself.
+        Its page does so as it refreshes itself, so that neither a crash nor another visitor, for whom an invoice is
+        just being made, leaves anybody waiting. It finishes what a form began, and begins nothing.
 
         Raises:
             LinkMethodError: the gateway gives none for this method.
             GatewayError, StoreError: as ``receive``.
         """
-        visit = self._visits.get(reference)
-        now = self._clock()
-        is_asked = visit.asked_until is not None and visit.asked_until > now
+        visit, now = self._visits.get(reference), self._clock()
+        if visit.address or visit.is_refused or (visit.asked_until and visit.asked_until > now):
+            return visit
         link = self._links.get(visit.link_id)
-        if visit.address or visit.is_refused or is_asked or link.status is LinkStatus.CLOSED:
+        if link.status is LinkStatus.CLOSED or _is_busy(link, visit.method, now):
             return visit
         asking = self._visits.save(replace(visit, asked_until=now + _ASKING))
         if asking is None:
             return self._visits.get(reference)
         try:
-            return self._ask(link, asking, may_create=may_create)
-        finally:
-            self._visits.change(reference, lambda visit: replace(visit, asked_until=None))
+            return self._ask(link, asking)
+        except GatewayError:
+            # A page in every visitor's hands must not ask a gateway in trouble every two seconds.
+            self._visits.change(reference, lambda visit: replace(visit, asked_until=self._clock() + _ASK_AGAIN))
+            raise
 
     def _find_offered(self, link: Link, method_id: str) -> PaymentMethod:
         method = next((m for m in self.offered_methods(link) if str(m.method_id) == method_id), None)
@@ -160,12 +165,11 @@ class Reception:
             logger.info("visit %s was begun twice at once", reference)
         self._links.change(link.link_id, lambda link: _note_visit(link, now))
 
-    def _ask(self, link: Link, visit: Visit, *, may_create: bool) -> Visit:
-        if may_create:
-            link = self._create_invoice(link, visit.method)
+    def _ask(self, link: Link, visit: Visit) -> Visit:
+        link = self._create_invoice(link, visit.method)
         record = link.find_invoice(visit.method)
         if record is None:
-            return visit
+            return self._visits.change(visit.reference, lambda visit: replace(visit, asked_until=None))
         record = self._verify(link, record)
         if record.snapshot is None or not is_ours(record, record.snapshot.invoice, InvoiceType.REUSABLE):
             logger.error("link %r: invoice %s is not what was asked for", link.link_id, record.invoice_id)
@@ -229,8 +233,13 @@ class Reception:
         raise LinkMethodError(visit.link_id, f"the gateway gives no address for {visit.method.name!r:.80}")
 
 
+def _is_busy(link: Link, method: PaymentMethod, now: datetime) -> bool:
+    """Whether an invoice is being made for the link, of which there is one at a time, and none for this method yet."""
+    return link.find_invoice(method) is None and link.intent is not None and link.intent.expires_at > now
+
+
 def _with_intent(link: Link, method: PaymentMethod, ref: str, now: datetime) -> Link:
-    if link.find_invoice(method) is not None or (link.intent and link.intent.expires_at > now):
+    if link.find_invoice(method) is not None or _is_busy(link, method, now):
         return link
     return replace(link, intent=make_intent(ref, method, link.invoice_amount, now))
 

@@ -12,8 +12,8 @@ from jinja2 import ChoiceLoader, FileSystemLoader, PrefixLoader
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from ..errors import OrderNotFoundError, StoreError
-from . import checkout
+from ..errors import LinkNotFoundError, OrderNotFoundError, StoreError, VisitNotFoundError
+from . import checkout, links, problems
 from .headers import protect
 from .page import page_context
 from .state import current_iterapay
@@ -41,11 +41,17 @@ def create_blueprint() -> Blueprint:
     blueprint.post("/<token>/check", endpoint="check")(checkout.check)
     blueprint.get("/<token>/check", endpoint="leave_check")(checkout.leave_check)
     blueprint.get("/<token>/status", endpoint="status")(checkout.status)
+    blueprint.get("/links/<address>", endpoint="link")(links.link)
+    blueprint.post("/links/<address>", endpoint="begin_visit")(links.begin_visit)
+    blueprint.get("/visits/<token>", endpoint="visit")(links.visit)
+    blueprint.post("/visits/<token>/check", endpoint="check_visit")(links.check_visit)
+    blueprint.get("/visits/<token>/check", endpoint="leave_check_visit")(links.leave_check_visit)
+    blueprint.get("/visits/<token>/status", endpoint="visit_status")(links.visit_status)
     blueprint.route("/sandbox/<path:path>", methods=["GET", "POST"], endpoint="sandbox")(_sandbox)
-    blueprint.register_error_handler(CSRFError, checkout.on_csrf_error)
-    blueprint.register_error_handler(NotFound, checkout.not_found)
-    blueprint.register_error_handler(OrderNotFoundError, checkout.not_found)
-    blueprint.register_error_handler(StoreError, checkout.on_store_error)
+    blueprint.register_error_handler(CSRFError, problems.on_csrf_error)
+    for error in (NotFound, OrderNotFoundError, LinkNotFoundError, VisitNotFoundError):
+        blueprint.register_error_handler(error, problems.not_found)
+    blueprint.register_error_handler(StoreError, problems.on_store_error)
     blueprint.after_request(_add_headers)
     return blueprint
 

@@ -7,17 +7,14 @@ server's own.
 import logging
 from collections.abc import Callable
 
-from flask import abort, jsonify, make_response, redirect, render_template, request, url_for
+from flask import abort, jsonify, redirect, url_for
 from flask.typing import ResponseReturnValue
-from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import NotFound
 
 from ..errors import (
     GatewayError,
     MethodNotOfferedError,
     OrderError,
     OrderNotFoundError,
-    StoreError,
     TooManyInvoicesError,
 )
 from ..orders.models import Order
@@ -31,13 +28,9 @@ __all__ = [
     "checkout",
     "choose_method",
     "leave_check",
-    "not_found",
-    "on_csrf_error",
-    "on_store_error",
+    "show_again",
     "status",
 ]
-
-_RETRY_AFTER_SECONDS = 15
 
 logger = logging.getLogger("flask_iterapay")
 
@@ -65,7 +58,7 @@ def check(token: str) -> ResponseReturnValue:
     order_id = _order_id(token)
     form = CheckForm()
     if not form.validate_on_submit():
-        return render_page(token, current_iterapay.service.get(order_id), notice=Notice.STALE_FORM, status=422)
+        return show_again(token, notice=Notice.STALE_FORM, status=422)
     service = current_iterapay.service
     return _act(token, order_id, lambda: service.renew(order_id) if form.renew.data else service.check(order_id))
 
@@ -82,33 +75,9 @@ def status(token: str) -> ResponseReturnValue:
     return jsonify(status_payload(build_view(order, current_iterapay.clock())))
 
 
-def on_csrf_error(error: CSRFError) -> ResponseReturnValue:
-    """An old tab or a lost session: show the page again with a fresh form."""
-    logger.info("a checkout form came without a valid CSRF token: %s", error.description)
-    token = (request.view_args or {}).get("token", "")
-    order_id = current_iterapay.tokens.verify(token)
-    try:
-        return render_page(token, current_iterapay.service.get(order_id or ""), notice=Notice.STALE_FORM, status=400)
-    except OrderNotFoundError as missing:
-        return not_found(missing)
-    except StoreError as failure:
-        # An error handler's own errors are handled by nobody.
-        return on_store_error(failure)
-
-
-def on_store_error(error: StoreError) -> ResponseReturnValue:
-    """The shop's database failed: say so, and that nothing is lost."""
-    logger.error("the order store failed: %s", error)
-    token = (request.view_args or {}).get("token")
-    page = render_template("iterapay/problem.html", token=token)
-    response = make_response(page, 503)
-    response.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
-    return response
-
-
-def not_found(error: NotFound | OrderNotFoundError) -> ResponseReturnValue:
-    """The same page for a token that was made up, and for an order that is not there."""
-    return render_template("iterapay/not_found.html"), 404
+def show_again(token: str, *, notice: Notice, status: int) -> ResponseReturnValue:
+    """Show an order's page with what stood in the way."""
+    return render_page(token, current_iterapay.service.get(_order_id(token)), notice=notice, status=status)
 
 
 def _order_id(token: str) -> str:
@@ -142,4 +111,4 @@ def _refused(token: str, order_id: str, error: GatewayError | OrderError) -> Res
         notice, status = Notice.METHOD_REFUSED, 422
     else:
         notice, status = Notice.GATEWAY_DOWN, 503
-    return render_page(token, current_iterapay.service.get(order_id), notice=notice, status=status)
+    return show_again(token, notice=notice, status=status)

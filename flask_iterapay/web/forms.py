@@ -1,5 +1,7 @@
-"""The two forms of the checkout page. Both carry a CSRF token; neither carries money."""
+"""The forms of the pages. Each carries a CSRF token, and none carries money."""
 
+import re
+import secrets
 from collections.abc import Iterable
 
 from flask import request
@@ -10,7 +12,10 @@ from wtforms.validators import InputRequired, ValidationError
 
 from ..gateway.models import PaymentMethod
 
-__all__ = ["CheckForm", "MethodForm"]
+__all__ = ["CheckForm", "MethodForm", "VisitForm"]
+
+_VISIT = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_VISIT_BYTES = 16
 
 
 class _BrowserForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
@@ -40,6 +45,18 @@ class MethodForm(_BrowserForm):
         """Refuse a method that is not offered, or is no longer."""
         if field.data not in self._method_ids:
             raise ValidationError("not offered")
+
+
+class VisitForm(MethodForm):
+    """Choose the payment method of a visit to a payment link; ``visit``, new in every form, tells it from others."""
+
+    visit = StringField(default=lambda: secrets.token_urlsafe(_VISIT_BYTES))
+
+    def validate_visit(self, field: Field) -> None:
+        """Refuse what no form of ours has, and put a new one in its place, for the form is shown again."""
+        if not field.raw_data or not _VISIT.fullmatch(field.data):
+            field.data = secrets.token_urlsafe(_VISIT_BYTES)
+            raise ValidationError("not ours")
 
 
 class CheckForm(_BrowserForm):

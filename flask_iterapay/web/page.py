@@ -68,6 +68,10 @@ def render_page(
     payload = qr_payload(view.invoice, qr_uris) if view.invoice else ""
     context = {
         "token": token,
+        "check_url": url_for(".check", token=token),
+        "choose_url": url_for(".choose_method", token=token),
+        "status_url": url_for(".status", token=token),
+        "reference": order.order_id,
         "order": order,
         "view": view,
         "options": build_options(order, methods or (), now),

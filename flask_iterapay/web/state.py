@@ -9,6 +9,7 @@ from werkzeug.local import LocalProxy
 
 from ..config import Settings
 from ..errors import NotInitialisedError
+from ..links.models import Link
 from ..links.service import LinkService
 from ..orders.dispatch import Handler
 from ..orders.entries import Entry
@@ -32,8 +33,8 @@ class IteraPayState:
     """One app's IteraPay: nothing of it is shared with another app.
 
     ``handlers`` are those registered so far, for each event. ``dispatch_later`` runs the handlers of an entry's open
-    events once the response is out, or at once outside a request. ``sandbox`` is the sandbox's WSGI app where it is
-    switched on.
+    events once the response is out, or at once outside a request. ``link_url`` is where a link's page is: a path, or
+    absolute where ``ITERAPAY_PUBLIC_URL`` is set. ``sandbox`` is the sandbox's WSGI app where it is switched on.
     """
 
     settings: Settings
@@ -49,6 +50,7 @@ class IteraPayState:
     dispatch_later: Callable[[Entry], None]
     store: OrderStore
     webhook_path: Callable[[], str]
+    link_url: Callable[[Link], str]
     sandbox: "WSGIApplication | None" = None
 
 

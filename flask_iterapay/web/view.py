@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Protocol
 
 from ..gateway.models import InvoiceState, PaymentMethod, Transaction, TransactionState
 from ..money import format_usd
@@ -16,6 +17,7 @@ from ..orders.models import HoldReason, InvoiceRecord, Order, OrderStatus, Settl
 from ..orders.verdict import has_money
 
 __all__ = [
+    "LiveView",
     "MethodOption",
     "PageState",
     "PageView",
@@ -319,7 +321,36 @@ def _all_transfers(records: Iterable[InvoiceRecord]) -> list[Transaction]:
     return sorted(transfers, key=lambda transfer: transfer.created_at)
 
 
-def status_payload(view: PageView) -> dict[str, str | int | None]:
+class LiveView(Protocol):
+    """What a page that updates itself must be able to tell a poll."""
+
+    @property
+    def state(self) -> StrEnum:
+        """The name of its screen."""
+        ...
+
+    @property
+    def revision(self) -> str:
+        """Changes whenever what the page shows changes."""
+        ...
+
+    @property
+    def seconds_left(self) -> int | None:
+        """To the end of the price, if there is one."""
+        ...
+
+    @property
+    def next_poll_seconds(self) -> int | None:
+        """When to ask again; ``None`` for never."""
+        ...
+
+    @property
+    def updated_at(self) -> datetime:
+        """When the gateway was last read."""
+        ...
+
+
+def status_payload(view: LiveView) -> dict[str, str | int | None]:
     """What a poll is told. Never an address or an amount, so that no poll can swap one."""
     return {
         "state": view.state.value,

@@ -5,7 +5,6 @@ come in empty, old ones go, and what is translated is compiled. A test fails unt
 """
 
 import io
-from datetime import UTC, datetime
 from pathlib import Path
 
 import jinja2.ext
@@ -17,7 +16,6 @@ from flask_iterapay.config import LANGUAGES
 WEB = Path(flask_iterapay.__file__).parent / "web"
 TEMPLATES = WEB / "templates"
 TRANSLATED = LANGUAGES[1:]
-_NO_DATE = datetime(2026, 1, 1, tzinfo=UTC)
 _HEADER = "# Words of the payment page. Made by tests/support/catalogs.py; only the translations are written by hand."
 
 
@@ -66,10 +64,19 @@ def write(catalog: Catalog) -> bytes:
     return f"{_HEADER}\n{language}\n".encode() + file.getvalue()
 
 
+class _BareCatalog(Catalog):
+    """A catalog whose header does not say which Babel made it, and when."""
+
+    @property
+    def mime_headers(self) -> list[tuple[str, str]]:
+        """What gettext needs to read it."""
+        return [("Content-Type", "text/plain; charset=utf-8"), ("Language", str(self.locale))]
+
+
 def compile_catalog(language: str) -> bytes:
-    """What a ``.mo`` file holds: the same for the same words, whenever it is made."""
+    """What a ``.mo`` file holds: the same for the same words, whenever it is made and by whatever Babel."""
     file = io.BytesIO()
-    catalog = Catalog(locale=language, creation_date=_NO_DATE, revision_date=_NO_DATE)
+    catalog = _BareCatalog(locale=language)
     for message in read(language):
         if message.id and message.string:
             catalog.add(message.id, message.string)

@@ -1,13 +1,14 @@
-"""A customer at a checkout page in a real browser, whose clocks stand still, and what a screen reader would say.
+"""A customer at a payment page in a real browser, whose clocks stand still, and what a screen reader would say.
 
 Time is moved in the shop and in the browser at once, so that pauses and time-outs cost nothing.
 """
 
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from screens import Step, prepare
+from screens import Step, prepare, prepare_link
 from shops import Shop
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ POLL_SECONDS = 3
 READ_SECONDS = 60
 """Within this time the shop reads the gateway for any page that still polls."""
 STATUS = re.compile(r"/status$")
-PAGE = re.compile(r"/pay/[^/]+$")
+PAGE = re.compile(r"/pay/(?:visits/)?[^/]+$")
+LINK: Mapping[str, object] = {"description": "Notebooks for the library", "minimum": "20.00"}
 
 # Hears what a screen reader would say: every text that is put into a live region, whatever makes it one, and every
 # alert that appears. It listens before the first script runs.
@@ -52,7 +54,7 @@ def stop_clock(page: "Page", now: datetime) -> None:
 
 
 class Customer:
-    """Somebody with an order's page open, and the shop behind it.
+    """Somebody with the page of an order open, or of a visit to a payment link, and the shop behind it.
 
     ``page_scripts`` run on the page before its own, and spoil it for tests of the tests.
     """
@@ -70,7 +72,18 @@ class Customer:
 
         The browser's clock is ``days_ahead`` of the shop's; the other options are those of a browser context.
         """
-        path = prepare(self.shop, *steps, method=method, return_url="/thanks")
+        return self._go_to(prepare(self.shop, *steps, method=method, return_url="/thanks"), days_ahead, options)
+
+    def open_link(self, *steps: Step, terms: Mapping[str, object] = LINK, **options: Any) -> "Page":
+        """Open the page of a payment link that was made on these terms and prepared like this."""
+        return self._go_to(prepare_link(self.shop, *steps, **terms), -1, options)
+
+    def open_visit(self, *steps: Step, terms: Mapping[str, object] = LINK, **options: Any) -> "Page":
+        """Open the page of the newest visit to such a link."""
+        prepare_link(self.shop, *steps, **terms)
+        return self._go_to(self.shop.visits[-1], -1, options)
+
+    def _go_to(self, path: str, days_ahead: int, options: dict[str, Any]) -> "Page":
         self.page = self.visits.open(**options)
         self.page.set_default_timeout(10_000)
         self.page.on("request", self._note)

@@ -10,8 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from flask_iterapay.orders.codec import format_entry, parse_entry
-from flask_iterapay.orders.models import EventState, Order, OrderEvent
+from records import read_entry, with_entry
+
+from flask_iterapay.orders.entries import Event, EventState
 from flask_iterapay.orders.stores.base import OrderStore, Record
 
 _PATIENCE_SECONDS = 15
@@ -49,24 +50,37 @@ class PassesOn:
 class ForgetsEvents(PassesOn):
     """Calls the handler straight after the save, and stores the events as done: the effect after the commit."""
 
-    def __init__(self, store: OrderStore, *, tell: Callable[[OrderEvent], object]) -> None:
+    def __init__(self, store: OrderStore, *, tell: Callable[[Event], object]) -> None:
         super().__init__(store)
         self._tell = tell
 
+    def add(self, record: Record) -> None:
+        forgetful, news = _forget(record)
+        self.store.add(forgetful)
+        self._tell_all(news)
+
     def save(self, record: Record, *, expected_version: int) -> bool:
-        order = parse_entry(Order, record.body, version=record.version)
-        news = [event for event in order.events if event.state is EventState.OPEN]
-        for event in news:
-            order = order.with_event(replace(event, state=EventState.DONE, next_attempt_at=None))
-        forgetful = replace(record, body=format_entry(order), due_at=order.due_at)
+        forgetful, news = _forget(record)
         is_saved = self.store.save(forgetful, expected_version=expected_version)
-        for event in news if is_saved else ():
-            self._tell(event)
+        self._tell_all(news if is_saved else [])
         return is_saved
+
+    def _tell_all(self, news: list[Event]) -> None:
+        for event in news:
+            self._tell(event)
+
+
+def _forget(record: Record) -> tuple[Record, list[Event]]:
+    """The record with all of its events done, and those that were not."""
+    entry = read_entry(record)
+    news = [event for event in entry.events if event.state is EventState.OPEN]
+    for event in news:
+        entry = entry.with_event(replace(event, state=EventState.DONE, next_attempt_at=None))
+    return with_entry(record, entry), news
 
 
 class NeverDue(PassesOn):
-    """Forgets when an order must be looked at again."""
+    """Forgets when anything must be looked at again."""
 
     def add(self, record: Record) -> None:
         self.store.add(replace(record, due_at=None))

@@ -7,15 +7,16 @@ from typing import Any
 
 import httpx
 from broken_gateways import HastyGateway
+from records import read_entry, with_entry
 
 from flask_iterapay.gateway.models import Invoice, InvoiceState
-from flask_iterapay.orders.codec import format_entry, parse_entry
+from flask_iterapay.orders.entries import Payable
 from flask_iterapay.orders.gateway import Gateway
 from flask_iterapay.orders.models import Order
 from flask_iterapay.orders.service import OrderService
 from flask_iterapay.orders.stores.base import OrderStore, Record
 
-__all__ = ["FLAWS", "SOUND", "Flaw"]
+__all__ = ["FLAWS", "SOUND", "BlindStore", "EternalClaimsStore", "Flaw", "LateEventsStore"]
 
 
 class _Wrapped:
@@ -26,7 +27,7 @@ class _Wrapped:
         return getattr(self._inner, name)
 
 
-class _BlindStore(_Wrapped):
+class BlindStore(_Wrapped):
     """Reads, then writes: whoever saves last wins, whatever came in between."""
 
     def save(self, record: Record, *, expected_version: int) -> bool:
@@ -35,7 +36,7 @@ class _BlindStore(_Wrapped):
         return stored is not None and self._inner.save(record, expected_version=stored.version)
 
 
-class _LateEventsStore(_Wrapped):
+class LateEventsStore(_Wrapped):
     """Saves the change first, and what it causes afterwards."""
 
     def __init__(self, inner: OrderStore) -> None:
@@ -46,31 +47,43 @@ class _LateEventsStore(_Wrapped):
         """Read, and remember what has been caused so far."""
         record: Record | None = self._inner.get(key)
         if record:
-            self._counts[key] = len(_order(record).events)
+            self._counts[key] = len(read_entry(record).events)
         return record
+
+    def add(self, record: Record) -> None:
+        """Add in two steps."""
+        bare = _without_news(record, 0)
+        self._inner.add(bare)
+        if bare != record:
+            self._inner.save(replace(record, version=record.version + 1), expected_version=record.version)
 
     def save(self, record: Record, *, expected_version: int) -> bool:
         """Save in two steps."""
-        order = _order(record)
-        bare = replace(order, events=order.events[: self._counts.get(record.key, 0)])
-        if bare == order:
-            return self._inner.save(record, expected_version=expected_version)
-        if not self._inner.save(replace(record, body=format_entry(bare)), expected_version=expected_version):
+        bare = _without_news(record, self._counts.get(record.key, 0))
+        if not self._inner.save(bare, expected_version=expected_version):
             return False
-        self._inner.save(replace(record, version=record.version + 1), expected_version=record.version)
-        self._counts[record.key] = len(order.events)
+        if bare != record:
+            self._inner.save(replace(record, version=record.version + 1), expected_version=record.version)
+            self._counts[record.key] = len(read_entry(record).events)
         return True
 
 
-class _EternalClaimsStore(_Wrapped):
+def _without_news(record: Record, count: int) -> Record:
+    """The record with its first so many events, though due when it was."""
+    entry = read_entry(record)
+    bare = replace(entry, events=entry.events[:count])
+    return record if bare == entry else replace(with_entry(record, bare), due_at=record.due_at)
+
+
+class EternalClaimsStore(_Wrapped):
     """Keeps a claim until whoever made it gives it back."""
 
     def save(self, record: Record, *, expected_version: int) -> bool:
         """Save, with a claim that never ends."""
-        order = _order(record)
-        if order.claim:
-            order = replace(order, claim=replace(order.claim, expires_at=order.created_at + timedelta(days=9999)))
-            record = replace(record, body=format_entry(order), due_at=order.due_at)
+        entry = read_entry(record)
+        if isinstance(entry, Payable) and entry.claim:
+            claim = replace(entry.claim, expires_at=entry.created_at + timedelta(days=9999))
+            record = with_entry(record, replace(entry, claim=claim))
         return self._inner.save(record, expected_version=expected_version)
 
 
@@ -137,15 +150,11 @@ class Flaw:
     service: Callable[[OrderService], OrderService] = _same
 
 
-def _order(record: Record) -> Order:
-    return parse_entry(Order, record.body, version=record.version)
-
-
 SOUND = Flaw(name="sound")
 FLAWS = (
-    Flaw(name="read then write", promise="an update was lost", store=_BlindStore),
-    Flaw(name="effect after commit", promise="a change without its event", store=_LateEventsStore),
-    Flaw(name="claims that never end", promise="due in time", store=_EternalClaimsStore),
+    Flaw(name="read then write", promise="an update was lost", store=BlindStore),
+    Flaw(name="effect after commit", promise="a change without its event", store=LateEventsStore),
+    Flaw(name="claims that never end", promise="due in time", store=EternalClaimsStore),
     Flaw(name="merged snapshots", promise="paid without the gateway's word", gateway=_MergingGateway),
     Flaw(name="address before the id is saved", promise="does not know", gateway=HastyGateway),
     Flaw(name="stale cache", promise="the gateway", transport=_CachingTransport),

@@ -1,7 +1,7 @@
 """Requests that no browser and no gateway would send, to every route of an app, as a seeded stream."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO, StringIO
 from random import Random
@@ -40,7 +40,7 @@ WORDS = (
     "javascript:alert(1)",
     "x" * 3000,
 )
-METHODS = ("GET", "GET", "GET", "POST", "POST", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE", "FROB")
+METHODS = (*["GET", "POST"] * 6, "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE", "FROB")
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 CONTENT_TYPES = (
     FORM,
@@ -67,6 +67,7 @@ HOSTS = (
 )
 FIELDS = {
     "method": ["1", "2", "99"],
+    "visit": ["a-visit-of-the-same-form", "another-visit-of-it", "short"],
     "renew": ["1"],
     "csrf_token": ["x"],
     "action": [*Action, "redeliver"],
@@ -82,31 +83,48 @@ FIELDS = {
     "amount": ["0.01"],
     "order_id": ["1042"],
 }
+# By chance alone a form would hardly ever be right.
+_RIGHT_FORMS = {"iterapay.begin_visit": {"method": "1"}, "iterapay.choose_method": {"method": "1"}}
 _MAX_BODY_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Victim:
-    """An order that the requests are about: its id, the token of its page, and the ids of its invoices."""
+    """An order or a payment link that the requests are about: its id, its page's address, and the ids of its invoices.
 
-    order_id: str
+    ``visits`` are those to the link: the token of each one's page, by its reference.
+    """
+
+    entry_id: str
     token: str
     invoice_ids: tuple[str, ...]
+    visits: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The addresses of all of its pages."""
+        return (self.token, *self.visits.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aim:
-    """What an attacker has found out: the app's routes, some orders, and the secret of the webhook."""
+    """What an attacker has found out: the app's routes, some orders and links, and the secret of the webhook."""
 
     rules: tuple[Rule, ...]
-    victims: tuple[Victim, ...]
+    orders: tuple[Victim, ...]
+    links: tuple[Victim, ...]
     secret: str
     cookies: tuple[str, ...]
+
+    @property
+    def victims(self) -> tuple[Victim, ...]:
+        """Orders and links alike."""
+        return self.orders + self.links
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request. ``path`` is as WSGI has it; ``entitled`` are the orders that it may change."""
+    """One request. ``path`` is as WSGI has it; ``entitled`` are the orders, links and visits that it may change."""
 
     endpoint: str
     method: str
@@ -156,7 +174,8 @@ def make_request(aim: Aim, random: Random) -> Request:
     if method in ("GET", "POST") and rule.methods and random.random() < 0.8:
         method = "POST" if "POST" in rule.methods else "GET"
     content_type = random.choice(CONTENT_TYPES)
-    body = _make_body(content_type, aim, random) if method not in ("GET", "HEAD") or random.random() < 0.1 else b""
+    has_body = method not in ("GET", "HEAD") or random.random() < 0.1
+    body = _make_body(rule.endpoint, content_type, aim, random) if has_body else b""
     is_chunked = random.random() < 0.1
     signature = _make_signature(body, aim.secret, random)
     lengths = [str(len(body))] * 8 + [None, "", "-1", "abc", "0", str(len(body) // 2), str(len(body) + 9), "9" * 30]
@@ -177,21 +196,23 @@ def make_request(aim: Aim, random: Random) -> Request:
 def _find_entitled(aim: Aim, path: str, body: bytes, signature: str) -> frozenset[str]:
     """Say whose customer holds the token, whose invoice the gateway named; the sandbox's panel moves play money alone.
 
-    The last letter of a token carries bits that count for nothing, so it may differ.
+    Who holds a visit's token holds its link's news as well. The last letter of a token carries bits that count for
+    nothing, so it may differ.
     """
-    if "/sandbox/" in path:
-        return frozenset(victim.order_id for victim in aim.victims)
+    is_panel = "/sandbox/" in path
     is_signed = find_signer(Case(body, signature, (aim.secret,))) is not None
     text = body.decode("latin-1") if is_signed else ""
-    return frozenset(
-        victim.order_id
-        for victim in aim.victims
-        if victim.token[:-1] in path or any(invoice_id in text for invoice_id in victim.invoice_ids)
-    )
+    entitled = set()
+    for victim in aim.victims:
+        is_named = any(invoice_id in text for invoice_id in victim.invoice_ids)
+        if is_panel or is_named or any(token[:-1] in path for token in victim.tokens):
+            entitled.add(victim.entry_id)
+        entitled |= {reference for reference, token in victim.visits.items() if is_panel or token[:-1] in path}
+    return frozenset(entitled)
 
 
 def _make_path(rule: Rule, aim: Aim, random: Random) -> str:
-    values = {name: _make_segment(name, aim, random) for name in rule.arguments}
+    values = {name: _make_segment(name, rule, aim, random) for name in rule.arguments}
     path = rule.rule
     for name, value in values.items():
         for converter in ("", "path:"):
@@ -202,13 +223,22 @@ def _make_path(rule: Rule, aim: Aim, random: Random) -> str:
     return path.encode("utf-8", "replace").decode("latin-1")
 
 
-def _make_segment(name: str, aim: Aim, random: Random) -> str:
+def _make_segment(name: str, rule: Rule, aim: Aim, random: Random) -> str:
     if random.random() < 0.2:
         return random.choice(WORDS)
     victim = random.choice(aim.victims)
     match name:
+        case "token" | "address" if random.random() < 0.1:
+            return random.choice(victim.tokens)
+        case "token" if "/visits/" in rule.rule:
+            visits = [visit for link in aim.links for visit in link.visits.items()]
+            return _make_token(*random.choice(visits), random)
         case "token":
-            return _make_token(victim, random)
+            order = random.choice(aim.orders)
+            return _make_token(order.entry_id, order.token, random)
+        case "address":
+            link = random.choice(aim.links)
+            return _make_token(link.entry_id, link.token, random)
         case "path":
             return random.choice(_list_sandbox_paths(victim))
         case "filename":
@@ -216,12 +246,11 @@ def _make_segment(name: str, aim: Aim, random: Random) -> str:
         case "product_id":
             return random.choice(["ink", "notebook", "yacht"])
         case _:
-            return random.choice([victim.order_id, "1001", "1"])
+            return random.choice([victim.entry_id, "1001", "1"])
 
 
-def _make_token(victim: Victim, random: Random) -> str:
-    """The true token half of the time; otherwise one that is changed, of another order, or made with another key."""
-    token = victim.token
+def _make_token(entry_id: str, token: str, random: Random) -> str:
+    """The true token half of the time; otherwise one that is changed, or made with another key."""
     if random.random() < 0.5:
         return token
     at = random.randrange(len(token) - 1)
@@ -234,7 +263,7 @@ def _make_token(victim: Victim, random: Random) -> str:
             payload,
             f"{payload}.{signature[::-1]}",
             f".{payload}.{signature}",
-            TokenSigner(["another key"]).sign(victim.order_id),
+            TokenSigner(["another key"]).sign(entry_id),
             token.swapcase(),
         ]
     )
@@ -291,9 +320,12 @@ def _make_headers(aim: Aim, random: Random) -> dict[str, str]:
     return {"Host": random.choice(HOSTS)} | chosen
 
 
-def _make_body(content_type: str, aim: Aim, random: Random) -> bytes:
-    if random.random() < 0.1:
+def _make_body(endpoint: str, content_type: str, aim: Aim, random: Random) -> bytes:
+    if random.random() < 0.15:
         return b"x" * random.choice([_MAX_BODY_BYTES - 1, _MAX_BODY_BYTES, _MAX_BODY_BYTES * 4])
+    if content_type == FORM and endpoint in _RIGHT_FORMS and random.random() < 0.7:
+        visit = f"the-visit-of-form-{random.randrange(99)}"
+        return urlencode(_RIGHT_FORMS[endpoint] | {"visit": visit}).encode()
     if content_type == FORM:
         return urlencode(list(_make_fields(random)), errors="replace").encode()
     if content_type.startswith("multipart"):
@@ -319,7 +351,7 @@ def _make_multipart(fields: list[tuple[str, str]], random: Random) -> bytes:
 
 def _make_hint(aim: Aim, random: Random) -> bytes:
     victim = random.choice(aim.victims)
-    invoice_id = random.choice(victim.invoice_ids or ("not-ours",))
+    invoice_id = random.choice((*victim.invoice_ids, *victim.invoice_ids, "not-ours"))
     hint = {"event": "invoice.paid", "data": {"invoiceID": invoice_id, "state": "paid"}}
     odd = {"invoiceID": random.choice(WORDS), "data": random.choice([None, [], 7, {"id": random.choice(WORDS)}])}
     bodies = [json.dumps(hint).encode()] * 4 + [json.dumps(odd).encode(), b"[" * 5000, b"\xff\xfe", b"NaN", b""]

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from datetime import datetime
 
 import httpx
+from records import read_entry
 
-from flask_iterapay.orders.codec import parse_entry
+from flask_iterapay.links.models import Contribution, Link, Visit
+from flask_iterapay.orders.entries import Entry, Payable
 from flask_iterapay.orders.models import Order, OrderStatus
 from flask_iterapay.orders.stores.base import OrderStore, Record
 
@@ -61,13 +63,14 @@ class KnifeStore:
         self._knife = knife
 
     def add(self, record: Record) -> None:
-        with self._knife.around_transaction("placing"):
+        kind = record.key.partition(":")[0]
+        with self._knife.around_transaction("placing" if kind == Order.KIND else f"adding the {kind}"):
             self._store.add(record)
 
     def save(self, record: Record, *, expected_version: int) -> bool:
         stored = self._store.get(record.key)
         assert stored
-        with self._knife.around_transaction(_name_change(_parse(stored), _parse(record))):
+        with self._knife.around_transaction(_name_change(read_entry(stored), read_entry(record))):
             return self._store.save(record, expected_version=expected_version)
 
     def get(self, key: str) -> Record | None:
@@ -88,27 +91,56 @@ class KnifeStore:
         return self._store.search(prefix, status=status, before=before, limit=limit)
 
 
-def _parse(record: Record) -> Order:
-    return parse_entry(Order, record.body, version=record.version)
-
-
-def _name_change(before: Order, after: Order) -> str:
-    """What a save is for, T0, T1, T2 or another."""
-    if after.intent and not before.intent:
-        return "saving the intent"
-    if len(after.invoices) > len(before.invoices):
-        return "saving the invoice id"
-    if after.status is OrderStatus.AWAITING_PAYMENT and before.status is OrderStatus.PREPARING:
-        return "saving the address"
+def _name_change(before: Entry, after: Entry) -> str:
+    """What a save is for: T0, T1, T2 of an order, or another."""
+    if isinstance(before, Payable) and isinstance(after, Payable) and (name := _name_payable_change(before, after)):
+        return name
+    if isinstance(before, Visit) and isinstance(after, Visit):
+        return _name_visit_change(before, after)
+    if isinstance(before, Link) and isinstance(after, Link):
+        return _name_link_change(before, after)
     if len(after.events) > len(before.events):
         return "saving the news"
-    if after.claim and after.claim != before.claim:
-        return "claiming"
     if sum(item.attempts for item in after.events) > sum(item.attempts for item in before.events):
         return "leasing"
     if after.events != before.events:
         return "concluding"
-    return "saving nothing new"
+    is_new_state = isinstance(before, Contribution) and isinstance(after, Contribution) and after.state != before.state
+    return "saving the state" if is_new_state else "saving nothing new"
+
+
+def _name_payable_change(before: Payable, after: Payable) -> str | None:
+    if after.intent and not before.intent:
+        return "saving the intent"
+    if len(after.invoices) > len(before.invoices):
+        return "saving the invoice id"
+    if isinstance(before, Order) and isinstance(after, Order) and _has_got_address(before, after):
+        return "saving the address"
+    if len(after.events) > len(before.events):
+        return "saving the news"
+    return "claiming" if after.claim and after.claim != before.claim else None
+
+
+def _has_got_address(before: Order, after: Order) -> bool:
+    return after.status is OrderStatus.AWAITING_PAYMENT and before.status is OrderStatus.PREPARING
+
+
+def _name_visit_change(before: Visit, after: Visit) -> str:
+    if after.address != before.address:
+        return "saving the address"
+    if after.payments != before.payments:
+        return "showing the payment"
+    if after.is_address_shared != before.is_address_shared:
+        return "sharing the address"
+    return "asking" if after.asked_until and not before.asked_until else "ending to ask"
+
+
+def _name_link_change(before: Link, after: Link) -> str:
+    if [record.snapshot for record in after.invoices] != [record.snapshot for record in before.invoices]:
+        return "saving what the invoice is"
+    if after.visited_at != before.visited_at:
+        return "noting the visit"
+    return "saving the reading" if before.claim and not after.claim else "saving nothing new"
 
 
 class KnifeWire(httpx.BaseTransport):
@@ -130,4 +162,6 @@ def _name_request(method: str, path: str) -> str:
         return "listing transactions"
     if path.endswith("/payment_methods"):
         return "listing methods"
+    if "/transactions/" in path:
+        return "reading the transaction"
     return "creating" if method == "POST" else "reading the invoice"

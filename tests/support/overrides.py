@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import jinja2
 from jinja2 import DictLoader, nodes
-from screens import SCREENS, Gallery
+from screens import SCREENS, Gallery, Screen
 from shops import Shop
 from sources import ROOT
 from werkzeug.test import Client
@@ -28,14 +28,28 @@ TEMPLATES = {
 }
 PARTIALS = [name for name in TEMPLATES if name.startswith("_")]
 PAGES = [name for name in TEMPLATES if name not in PARTIALS]
+INHERITED = {
+    "checkout.html": ["base.html", "live.html", "page.html"],
+    "link.html": ["base.html", "live.html", "link_page.html"],
+}
+"""Whose blocks the templates that are nearest to a page have."""
 
 _SCREEN = {screen.name: screen for screen in SCREENS}
+
+
+def _key_of(screen: Screen) -> tuple[object, ...]:
+    """What a screen is the plainest one of, as far as it comes first."""
+    # Two states that are spelt alike are equal, so one of them comes with what it is the state of.
+    return (screen.state, screen.link_state, screen.is_visit) if screen.state or screen.link_state else (screen.name,)
+
+
 SHOWN = [
-    *{screen.state or screen.name: screen for screen in reversed(SCREENS)}.values(),
+    *{_key_of(screen): screen for screen in reversed(SCREENS)}.values(),
     _SCREEN["choose_method_refused"],
     replace(_SCREEN["paid"], name="paid_returning", config={"ITERAPAY_RETURN_SECONDS": 20}),
+    _SCREEN["link_waiting_told"],
 ]
-"""A screen of each state, the error pages, and two that show what those do not."""
+"""A screen of each state, of an order, a link or a visit, the error pages, and some that show what those do not."""
 
 
 def read_table(heading: str) -> dict[str, list[str]]:
@@ -98,8 +112,7 @@ def override(name: str) -> str:
         return _override_macros(name)
     if name in PARTIALS:
         return f"{mark(name)}{{% include 'flask_iterapay/{name}' %}}"
-    inherited = ("base.html", "page.html") if name == "checkout.html" else (name,)
-    blocks = {block for template in inherited for block in find_blocks(TEMPLATES[template])}
+    blocks = {block for template in INHERITED.get(name, [name]) for block in find_blocks(TEMPLATES[template])}
     return f"{{% extends 'flask_iterapay/{name}' %}}" + "".join(
         f"{{% block {block} %}}{mark(name, block)}{{{{ super() }}}}{{% endblock %}}" for block in sorted(blocks)
     )
@@ -132,7 +145,8 @@ class Wardrobe:
             # A template is cached with the place that it was found in, and a new one of the same name is not seen.
             self.gallery.shop(screen).app.jinja_env.cache.clear()
         self._worn[name] = templates
-        return self._client.get(path).text
+        # It is another in every form, and nothing else on a page is by chance.
+        return re.sub(r'(?<=name="visit" value=")[\w-]{16,}', "visit", self._client.get(path).text)
 
     def _dress(self, shop: Shop) -> None:
         shop.app.jinja_loader = DictLoader(self._templates)

@@ -1,9 +1,13 @@
-"""Two records, and a call of every method of a store that holds them."""
+"""Two records, a call of every method of a store that holds them, and what a record of the shop's keeps."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from flask_iterapay.links.models import Contribution, Link, Tally, Visit
+from flask_iterapay.orders.codec import format_entry, parse_entry
+from flask_iterapay.orders.entries import Entry
+from flask_iterapay.orders.models import Order
 from flask_iterapay.orders.stores import OrderStore, Record
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
@@ -17,3 +21,15 @@ CALLS: dict[str, Callable[[OrderStore], object]] = {
     "due": lambda store: store.due(NOW, 10),
     "search": lambda store: store.search("order:", limit=10),
 }
+
+_MODELS = {model.KIND: model for model in (Order, Link, Visit, Contribution, Tally)}
+
+
+def read_entry(record: Record) -> Entry:
+    """Read what a record keeps, of whichever kind it is."""
+    return parse_entry(_MODELS[record.key.partition(":")[0]], record.body, version=record.version)
+
+
+def with_entry(record: Record, entry: Entry) -> Record:
+    """This record with something else in it, due when that is."""
+    return replace(record, body=format_entry(entry), due_at=entry.due_at)

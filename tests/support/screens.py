@@ -1,12 +1,13 @@
-"""Every screen of the checkout, each made by a real shop on the sandbox, and one server that shows them all.
+"""Every screen of orders and payment links, each made by a real shop on the sandbox, and a server that shows them all.
 
-What a customer can see is in ``SCREENS``. A ``Gallery`` prepares a screen when it is first asked for; after that it
-opens in any browser context within milliseconds. The shops' clocks stand still, so a screen stays what it is.
+What a customer or a visitor can see is in ``SCREENS``. A ``Gallery`` prepares a screen when it is first asked for;
+after that it opens in any browser context within milliseconds. The shops' clocks stand still, so a screen stays what it
+is.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from werkzeug.wrappers import Response
 from flask_iterapay import IteraPay, StoreUnavailableError
 from flask_iterapay.orders.models import MAX_INVOICES
 from flask_iterapay.orders.stores.memory import MemoryStore
+from flask_iterapay.web.link_view import LinkState
 from flask_iterapay.web.view import PageState
 
 if TYPE_CHECKING:
@@ -40,9 +42,20 @@ class FragileStore(MemoryStore):
         self.saves_left: int | None = None
 
     def get(self, key: str) -> Any:
+        self._be_there()
+        return super().get(key)
+
+    def get_by_ref(self, ref: str) -> Any:
+        self._be_there()
+        return super().get_by_ref(ref)
+
+    def search(self, *arguments: Any, **filters: Any) -> Any:
+        self._be_there()
+        return super().search(*arguments, **filters)
+
+    def _be_there(self) -> None:
         if self.is_down:
             raise StoreUnavailableError("the database is down")
-        return super().get(key)
 
     def save(self, record: Any, *, expected_version: int) -> bool:
         if self.saves_left == 0:
@@ -67,6 +80,14 @@ def prepare(shop: Shop, *steps: Step, method: str | None = "1", **order: str) ->
     path = shop.place(**order)
     if method:
         shop.choose(path, method)
+    for step in steps:
+        step(shop)
+    return path
+
+
+def prepare_link(shop: Shop, *steps: Step, **terms: object) -> str:
+    """Make a payment link, and let ``steps`` happen; returns the path of its page."""
+    path = shop.create_link(**terms)
     for step in steps:
         step(shop)
     return path
@@ -161,6 +182,53 @@ def use_up_invoices(shop: Shop) -> None:
     shop.state.service.choose_method("1042", "1")
 
 
+def come(method: str = "1") -> Step:
+    """A step: somebody comes to the payment link and chooses a method."""
+
+    def step(shop: Shop) -> None:
+        with shop.app.app_context():
+            path = shop.iterapay.link_url(shop.link())
+        shop.come(path, method)
+
+    return step
+
+
+def send(action: str, *, visit: int = -1) -> Step:
+    """A step: money comes to the address of a visit, by default the newest, and the shop may ask the gateway again."""
+
+    def step(shop: Shop) -> None:
+        shop.send(shop.visits[visit], action)
+        shop.clock.advance(1)
+
+    return step
+
+
+def look_at_link(shop: Shop) -> None:
+    """A step: somebody looks at the payment link's page."""
+    shop.state.links.poll("library")
+
+
+def come_in_vain(shop: Shop) -> None:
+    """A step: somebody comes while the gateway gives no addresses."""
+    shop.set_sandbox(api_fault="500", fault_operation="address", fault_calls="0")
+    come()(shop)
+
+
+def be_refused(shop: Shop) -> None:
+    """A step: somebody comes and is given no address, for the gateway takes the link's invoice for another method's."""
+    come()(shop)
+    store = shop.state.sandbox.extensions["iterapay_sandbox"].service.store
+    invoice_id = shop.link().invoices[0].invoice_id
+    store.change(invoice_id, lambda invoice, settings: (replace(invoice, method_id=4, addresses=()), ()))
+    come()(shop)
+
+
+def close(shop: Shop) -> None:
+    """A step: the shop closes the payment link."""
+    with shop.app.app_context():
+        shop.iterapay.close_link("library")
+
+
 def protect_forms(shop: Shop) -> None:
     """A step: from now on the shop takes forms with a CSRF token alone."""
     shop.app.config["WTF_CSRF_ENABLED"] = True
@@ -168,27 +236,39 @@ def protect_forms(shop: Shop) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Screen:
-    """One thing that a customer can see, and how to get there.
+    """One thing that a customer or a visitor can see, and how to get there.
 
-    ``state`` is that of the page, ``None`` where there is no order to show. An order is placed with ``order`` in a
-    shop with ``config``, paid by ``method`` if there is one, and ``steps`` happen. With ``form`` the screen is the
-    answer to it, sent to the page's address with ``suffix``. ``press`` is what the customer presses on the page.
+    ``state`` is that of an order's page, ``None`` where there is no order to show. An order is placed with ``order`` in
+    a shop with ``config``, paid by ``method`` if there is one, and ``steps`` happen. With ``form`` the screen is the
+    answer to it, sent to the page's address with ``suffix``. ``press`` is what the customer presses on the page. Before
+    each look ``pause`` seconds pass at the shop.
+
+    ``link_state`` is that of a payment link's page, or with ``is_visit`` of its newest visit's. The link is made with
+    the terms ``link``; nobody comes to it but in ``steps``.
     """
 
     name: str
     state: PageState | None = None
+    link_state: LinkState | None = None
+    is_visit: bool = False
     method: str | None = "1"
     steps: tuple[Step, ...] = ()
     suffix: str = ""
     form: Mapping[str, str] | None = None
     press: str | None = None
+    pause: int = 0
     config: Mapping[str, object] = field(default_factory=dict)
     order: Mapping[str, str] = field(
         default_factory=lambda: {"description": "Dot-grid notebook", "return_url": "/thanks"}
     )
+    link: Mapping[str, object] = field(
+        default_factory=lambda: {"description": "Notebooks for the library", "minimum": "20.00"}
+    )
 
 
 _OVER = wait(QUOTE_SECONDS)
+_TELL = set_sandbox(transaction_detail="told", reusable_address="new")
+_CHOICE = {"method": "1", "visit": "the-visit-of-a-form"}
 SCREENS = (
     Screen(name="choose_method", state=PageState.CHOOSE_METHOD, method=None),
     Screen(name="choose_method_refused", state=PageState.CHOOSE_METHOD, method=None, form={"method": "99"}),
@@ -247,8 +327,104 @@ SCREENS = (
     Screen(name="unreachable_preparing", state=PageState.UNREACHABLE, method=None, steps=(fail_at_the_address,)),
     Screen(name="not_found", suffix="-made-up"),
     Screen(name="problem", steps=(take_store_down,)),
+    Screen(name="link_choose_method", link_state=LinkState.CHOOSE_METHOD),
+    Screen(name="link_choose_method_plain", link_state=LinkState.CHOOSE_METHOD, link={}),
+    Screen(name="link_choose_method_refused", link_state=LinkState.CHOOSE_METHOD, form=_CHOICE | {"method": "99"}),
+    Screen(name="link_choose_method_unavailable", link_state=LinkState.CHOOSE_METHOD, steps=(break_gateway,)),
+    Screen(name="link_choose_method_empty", link_state=LinkState.CHOOSE_METHOD, link={"methods": ["99"]}),
+    Screen(
+        name="link_choose_method_too_many",
+        link_state=LinkState.CHOOSE_METHOD,
+        steps=(come(),),
+        form=_CHOICE,
+        config={"ITERAPAY_ADDRESSES_PER_HOUR": 1},
+    ),
+    Screen(
+        name="link_choose_method_stale_form", link_state=LinkState.CHOOSE_METHOD, steps=(protect_forms,), form=_CHOICE
+    ),
+    Screen(
+        name="link_choose_method_listed",
+        link_state=LinkState.CHOOSE_METHOD,
+        steps=(come(), send("pay_exact"), send("pay_pending"), send("aml_fail")),
+    ),
+    Screen(name="link_preparing", link_state=LinkState.PREPARING, is_visit=True, steps=(come_in_vain,)),
+    Screen(
+        name="link_preparing_failed",
+        link_state=LinkState.PREPARING,
+        is_visit=True,
+        steps=(come_in_vain,),
+        suffix="/check",
+        form={},
+        pause=60,
+    ),
+    Screen(name="link_waiting", link_state=LinkState.WAITING, is_visit=True, steps=(come(),)),
+    Screen(name="link_waiting_plain", link_state=LinkState.WAITING, is_visit=True, steps=(come(),), link={}),
+    Screen(name="link_waiting_long_address", link_state=LinkState.WAITING, is_visit=True, steps=(come("5"),)),
+    Screen(
+        name="link_waiting_listed",
+        link_state=LinkState.WAITING,
+        is_visit=True,
+        steps=(come(), send("pay_exact"), send("pay_pending"), send("aml_fail")),
+    ),
+    Screen(
+        name="link_waiting_told",
+        link_state=LinkState.WAITING,
+        is_visit=True,
+        steps=(_TELL, come("4"), come(), send("pay_exact", visit=0)),
+    ),
+    Screen(
+        name="link_waiting_unlisted",
+        link_state=LinkState.WAITING,
+        is_visit=True,
+        steps=(come(), send("pay_exact")),
+        link={"has_public_list": False},
+    ),
+    Screen(
+        name="link_waiting_transfer_refused",
+        link_state=LinkState.WAITING,
+        is_visit=True,
+        steps=(_TELL, come(), send("pay_dust")),
+    ),
+    Screen(name="link_waiting_unreachable", link_state=LinkState.WAITING, is_visit=True, steps=(come(), break_gateway)),
+    Screen(
+        name="link_waiting_stale_form",
+        link_state=LinkState.WAITING,
+        is_visit=True,
+        steps=(come(), protect_forms),
+        suffix="/check",
+        form={},
+    ),
+    Screen(
+        name="link_confirming",
+        link_state=LinkState.CONFIRMING,
+        is_visit=True,
+        steps=(_TELL, come(), send("pay_pending")),
+    ),
+    Screen(
+        name="link_under_review",
+        link_state=LinkState.UNDER_REVIEW,
+        is_visit=True,
+        steps=(_TELL, come(), send("aml_fail")),
+    ),
+    Screen(
+        name="link_received", link_state=LinkState.RECEIVED, is_visit=True, steps=(_TELL, come(), send("pay_exact"))
+    ),
+    Screen(
+        name="link_received_and_refused",
+        link_state=LinkState.RECEIVED,
+        is_visit=True,
+        steps=(_TELL, come(), send("pay_exact"), send("pay_dust")),
+    ),
+    Screen(name="link_refused", link_state=LinkState.REFUSED, is_visit=True, steps=(be_refused,)),
+    Screen(name="link_closed", link_state=LinkState.CLOSED, steps=(close,)),
+    Screen(
+        name="link_closed_listed", link_state=LinkState.CLOSED, steps=(come(), send("pay_exact"), look_at_link, close)
+    ),
+    Screen(name="link_closed_visited", link_state=LinkState.CLOSED, is_visit=True, steps=(come(), close)),
 )
-"""Every screen that has words or a structure of its own, in the order of the state table."""
+"""Every screen that has words or a structure of its own, in the order of the state tables.
+
+The plainest screen of a state comes first of all that have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,10 +434,13 @@ class _Exhibit:
     shop: Shop
     path: str
     form: Mapping[str, str] | None
+    pause: int
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if environ["PATH_INFO"] != "/":
             return self.shop.app(environ, start_response)
+
+        self.shop.clock.advance(self.pause)
 
         def start_well(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             # A browser writes any other status into its console, where tests look for faults of the page.
@@ -273,7 +452,8 @@ class _Exhibit:
         is_get = self.form is None
         request = EnvironBuilder(self.path, method="GET" if is_get else "POST", data=self.form).get_environ()
         names = ("REQUEST_METHOD", "PATH_INFO", "CONTENT_TYPE", "CONTENT_LENGTH", "wsgi.input")
-        return {name: request[name] for name in names if name in request}
+        # As the shop's own client says, so that whoever looks at the screen counts as the visitor of its steps.
+        return {name: request[name] for name in names if name in request} | {"REMOTE_ADDR": "127.0.0.1"}
 
 
 class Gallery:
@@ -315,8 +495,15 @@ class Gallery:
     def _prepare(self, screen: Screen) -> _Exhibit:
         shop = make_shop(self._folder / screen.name, **screen.config)
         self._dress(shop)
-        path = prepare(shop, *screen.steps, method=screen.method, **screen.order)
-        return _Exhibit(shop=shop, path=path + screen.suffix, form=screen.form)
+        path = self._make_path(shop, screen)
+        return _Exhibit(shop=shop, path=path + screen.suffix, form=screen.form, pause=screen.pause)
+
+    @staticmethod
+    def _make_path(shop: Shop, screen: Screen) -> str:
+        if screen.link_state is None:
+            return prepare(shop, *screen.steps, method=screen.method, **screen.order)
+        path = prepare_link(shop, *screen.steps, **screen.link)
+        return shop.visits[-1] if screen.is_visit else path
 
 
 @contextmanager

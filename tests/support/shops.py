@@ -2,23 +2,29 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from flask import Flask
 from werkzeug.test import Client
 from worlds import Timepiece
 
-from flask_iterapay import IteraPay, Order, OrderEvent
+from flask_iterapay import IteraPay, Link, LinkEvent, Order, OrderEvent
+from flask_iterapay.links.models import Visit
 
 
 class Shop:
-    """A Flask app with the plugin, its sandbox, a clock that stands still, and a list of what its handlers heard."""
+    """A Flask app with the plugin, its sandbox, a clock that stands still, and a list of what its handlers heard.
+
+    ``visits`` are the pages of those who came to its payment links, in the order of their coming.
+    """
 
     def __init__(
         self, folder: Path, *, iterapay: IteraPay | None = None, url_prefix: str = "/pay", **config: object
     ) -> None:
         self.clock = Timepiece()
         self.iterapay = iterapay or IteraPay()
-        self.heard: list[OrderEvent] = []
+        self.heard: list[Any] = []
+        self.visits: list[str] = []
         self.app = Flask("shop", instance_path=str(folder))
         self.app.config.update(
             TESTING=True, SECRET_KEY="a secret key of this test", ITERAPAY_SANDBOX=True, WTF_CSRF_ENABLED=False
@@ -28,11 +34,12 @@ class Shop:
         self.app.register_blueprint(self.iterapay.blueprint, url_prefix=url_prefix)
         if iterapay is None:
             self.iterapay.on("order.paid")(self.hear)
+            self.iterapay.on("link.payment_received")(self.hear)
         self.state = self.app.extensions["iterapay"]
         self.client = self.app.test_client()
         self.set_sandbox()
 
-    def hear(self, event: OrderEvent) -> None:
+    def hear(self, event: OrderEvent | LinkEvent) -> None:
         self.heard.append(event)
 
     def place(self, order_id: str = "1042", amount: str = "25.00", **arguments: str) -> str:
@@ -49,8 +56,35 @@ class Shop:
 
     def act(self, action: str, order_id: str = "1042") -> None:
         """Press a button of the sandbox's panel, without going through the shop."""
-        invoice_id = self.order(order_id).current_invoice_id
-        response = Client(self.state.sandbox).post(f"/panel/invoices/{invoice_id}", data={"action": action})
+        self._press(str(self.order(order_id).current_invoice_id), action=action)
+
+    def create_link(self, link_id: str = "library", **terms: Any) -> str:
+        """Make a payment link and return the path of its page."""
+        with self.app.app_context():
+            return self.iterapay.link_url(self.iterapay.create_link(link_id, **terms))
+
+    def link(self, link_id: str = "library") -> Link:
+        return self.state.links.get(link_id)
+
+    def come(self, path: str, method: str = "1", **fields: str) -> str:
+        """Choose a method at a payment link, as a new visitor unless a ``visit`` says who; return the visit's page."""
+        fields = {"method": method, "visit": f"visitor-number-{len(self.visits)}"} | fields
+        response = self.client.post(path, data=fields, buffered=True)
+        assert response.status_code == 303, response.text
+        self.visits.append(str(response.location))
+        return self.visits[-1]
+
+    def visit(self, path: str) -> Visit:
+        """The visit of a page."""
+        return self.state.links.get_visit(self.state.visit_tokens.verify(path.rpartition("/")[2]))
+
+    def send(self, path: str, action: str = "pay_exact") -> None:
+        """Send money to the address of a visit's page, or see one of its payments through."""
+        visit = self.visit(path)
+        self._press(str(visit.invoice_id), action=action, address=str(visit.address))
+
+    def _press(self, invoice_id: str, **fields: str) -> None:
+        response = Client(self.state.sandbox).post(f"/panel/invoices/{invoice_id}", data=fields)
         assert response.status_code == 303, response.text
         response.close()
 

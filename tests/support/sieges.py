@@ -1,8 +1,8 @@
-"""Apps under hostile requests: what their answers and orders must look like, whatever was asked and whatever broke."""
+"""Apps under hostile requests: what answers, orders and links must look like, whatever was asked and whatever broke."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -12,14 +12,33 @@ from hostile_requests import Aim, Request, Victim, describe, make_request
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import Client, run_wsgi_app
 
-from flask_iterapay import IteraPay, Order, OrderStatus, StoreError, StoreUnavailableError
+from flask_iterapay import GatewayError, IteraPay, Link, Order, OrderStatus, StoreError, StoreUnavailableError
+from flask_iterapay.links.models import ContributionStatus, Visit
 from flask_iterapay.orders.stores.memory import MemoryStore
 from flask_iterapay.sandbox.deliveries import DeliveryState
-from flask_iterapay.sandbox.settings import ApiFault, SandboxSettings, WebhookFault
+from flask_iterapay.sandbox.settings import (
+    ApiFault,
+    Operation,
+    ReusableAddress,
+    SandboxSettings,
+    TransactionDetail,
+    WebhookFault,
+)
 
 ROUND_REQUESTS = 100
 _CALM_REQUESTS = 10
 _FAULTS = [ApiFault.NONE] * 8 + [fault for fault in ApiFault if fault is not ApiFault.OVERSIZED]
+_SETTINGS = SandboxSettings(
+    fault_calls=0,
+    webhook_faults=frozenset({WebhookFault.DROP}),
+    transaction_detail=TransactionDetail.TOLD,
+    reusable_address=ReusableAddress.NEW,
+)
+_FIXED: dict[type, tuple[str, ...]] = {
+    Order: ("order_id", "amount", "currency", "description", "return_url", "metadata", "created_at"),
+    Link: ("link_id", "description", "minimum", "method_ids", "slug", "has_public_list", "status", "created_at"),
+    Visit: ("reference", "link_id", "method", "created_at"),
+}
 
 
 class UnreliableStore:
@@ -38,7 +57,7 @@ class UnreliableStore:
 
 @dataclass
 class Siege:
-    """One app, the orders that are attacked, and what was seen.
+    """One app, the orders and links that are attacked, and what was seen.
 
     ``advance`` lets time pass, where the app has a clock that can be moved; ``store`` is the app's, where it can be
     broken. ``findings`` holds whatever must not be, ``seen`` counts the requests of each endpoint and status.
@@ -88,8 +107,8 @@ class Siege:
         request: Request,
         code: int,
         text: bytes,
-        before: dict[str, Order],
-        after: dict[str, Order],
+        before: Mapping[str, Any],
+        after: Mapping[str, Any],
         *,
         is_broken: bool,
     ) -> Iterator[str]:
@@ -100,17 +119,48 @@ class Siege:
             yield f"answered {code}"
         if b"Traceback" in text:
             yield "shows a traceback"
-        for order_id, order in before.items():
-            yield from (f"{problem} ({order_id})" for problem in _compare(order, after[order_id], request))
+        for name, entry in before.items():
+            yield from (f"{problem} ({name})" for problem in _compare(entry, after[name], request))
 
     def _make_aim(self, number: int) -> Aim:
         self._change_weather(None)
-        victims = tuple(self._make_victim(f"{number}-{kind}", kind) for kind in ("new", "waiting", "paid", "cancelled"))
+        orders = tuple(self._make_order(f"{number}-{kind}", kind) for kind in ("new", "waiting", "paid", "cancelled"))
+        links = tuple(self._make_link(f"{number}-{kind}", kind) for kind in ("empty", "visited", "closed"))
         rules = tuple(rule for rule in self.app.url_map.iter_rules())
         secret = self.app.extensions["iterapay"].settings.webhook_secrets[0]
-        return Aim(rules=rules, victims=victims, secret=secret, cookies=self.cookies)
+        return Aim(rules=rules, orders=orders, links=links, secret=secret, cookies=self.cookies)
 
-    def _make_victim(self, order_id: str, kind: str) -> Victim:
+    def _make_link(self, link_id: str, kind: str) -> Victim:
+        """Make a link; to all but the empty one came somebody who waits, one who paid, and one without an address."""
+        state = self.app.extensions["iterapay"]
+        references = () if kind == "empty" else tuple(f"{link_id}-{name}" for name in ("waiting", "paid", "lacking"))
+        with self.app.app_context():
+            slug = f"tea-{link_id}" if kind == "visited" else None
+            link = self.iterapay.create_link(link_id, description="Tea", minimum="20.00", slug=slug)
+            address = self.iterapay.link_url(link).rpartition("/")[2]
+            for reference in references:
+                self._come(link_id, reference)
+            if kind == "closed":
+                self.iterapay.close_link(link_id)
+        visits = {reference: state.visit_tokens.sign(reference) for reference in references}
+        invoice_ids = tuple(state.links.get(link_id).invoice_ids)
+        return Victim(entry_id=link_id, token=address, invoice_ids=invoice_ids, visits=visits)
+
+    def _come(self, link_id: str, reference: str) -> None:
+        state = self.app.extensions["iterapay"]
+        if reference.endswith("lacking"):
+            fault = {"api_fault": ApiFault.SERVER_ERROR, "fault_operation": Operation.ADDRESS}
+            self._sandbox.save_settings(replace(_SETTINGS, **fault))
+        with suppress(GatewayError):
+            visit = state.links.receive_visitor(link_id, "1", reference=reference, visitor=reference)
+            if reference.endswith("paid"):
+                data = {"action": "pay_exact", "address": visit.address}
+                Client(state.sandbox).post(f"/panel/invoices/{visit.invoice_id}", data=data).close()
+                self.iterapay.sync_link(link_id)
+                assert state.links.get_visit(reference).payments
+        self._sandbox.save_settings(_SETTINGS)
+
+    def _make_order(self, order_id: str, kind: str) -> Victim:
         state = self.app.extensions["iterapay"]
         with self.app.app_context():
             order = self.iterapay.place_order(order_id, amount="25.00", description="Tea", return_url="/thanks")
@@ -124,13 +174,12 @@ class Siege:
             if kind == "cancelled":
                 order = self.iterapay.cancel_order(order_id)
         invoice_ids = tuple(record.invoice_id for record in order.invoices)
-        return Victim(order_id=order_id, token=state.tokens.sign(order_id), invoice_ids=invoice_ids)
+        return Victim(entry_id=order_id, token=state.tokens.sign(order_id), invoice_ids=invoice_ids)
 
     def _change_weather(self, random: Random | None) -> bool:
         """Break the gateway, the store or neither, for the next requests; without ``random`` all is well."""
         fault = random.choice(_FAULTS) if random else ApiFault.NONE
-        faults = frozenset({WebhookFault.DROP})
-        self._sandbox.save_settings(SandboxSettings(api_fault=fault, fault_calls=0, webhook_faults=faults))
+        self._sandbox.save_settings(replace(_SETTINGS, api_fault=fault))
         if self.store is not None:
             self.store.is_broken = random is not None and random.random() < 0.2
         if random is not None:
@@ -144,17 +193,22 @@ class Siege:
             if delivery.state is DeliveryState.QUEUED:
                 self._sandbox.save_delivery(replace(delivery, state=DeliveryState.DROPPED))
 
-    def _read(self, aim: Aim) -> dict[str, Order]:
-        """The orders as they stand, whether the store is broken or not."""
+    def _read(self, aim: Aim) -> dict[str, Any]:
+        """Orders, links, visits and what was received as they stand, whether the store is broken or not."""
         was_broken = self.store is not None and self.store.is_broken
         if self.store is not None:
             self.store.is_broken = False
-        orders = {
-            victim.order_id: self.app.extensions["iterapay"].service.get(victim.order_id) for victim in aim.victims
-        }
+        state = self.app.extensions["iterapay"]
+        entries: dict[str, Any] = {victim.entry_id: state.service.get(victim.entry_id) for victim in aim.orders}
+        for link in aim.links:
+            entries[link.entry_id] = state.links.get(link.entry_id)
+            entries |= {reference: state.links.get_visit(reference) for reference in link.visits}
+            newest = state.links.list_contributions(link.entry_id, limit=50)
+            received = {item.entry_id for item in newest if item.status is ContributionStatus.RECEIVED}
+            entries[f"money of {link.entry_id}"] = received
         if self.store is not None:
             self.store.is_broken = was_broken
-        return orders
+        return entries
 
     @property
     def _sandbox(self) -> Any:
@@ -172,11 +226,42 @@ class Siege:
             yield
 
 
-def _compare(before: Order, after: Order, request: Request) -> Iterator[str]:
-    """Say what a request did to an order that no request may do, or not this one."""
-    fixed = ("order_id", "amount", "currency", "description", "return_url", "metadata", "created_at")
-    yield from (f"changed {name}" for name in fixed if getattr(before, name) != getattr(after, name))
+def _compare(before: Any, after: Any, request: Request) -> Iterator[str]:
+    """Say what a request did to an entry that no request may do, or not this one."""
+    names = _FIXED.get(type(before), ())
+    yield from (f"changed {name}" for name in names if getattr(before, name) != getattr(after, name))
+    match before:
+        case Order():
+            yield from _compare_orders(before, after, request)
+        case Link():
+            yield from _compare_links(before, after, request)
+        case Visit():
+            yield from _compare_visits(before, after, request)
+        case set() if not before <= after:
+            yield "took a payment back"
+
+
+def _compare_orders(before: Order, after: Order, request: Request) -> Iterator[str]:
     if before.status is OrderStatus.PAID and after.status is not OrderStatus.PAID:
         yield "took a payment back"
     if before != after and before.order_id not in request.entitled:
         yield "changed an order of somebody else"
+
+
+def _compare_links(before: Link, after: Link, request: Request) -> Iterator[str]:
+    # The page of a visit goes on with what a form began.
+    is_begun = request.method == "POST" or "/visits/" in request.path
+    if len(after.invoices) != len(before.invoices) and not is_begun:
+        yield "made an invoice that nobody pressed a button for"
+    if before != after and before.link_id not in request.entitled:
+        yield "changed a link of somebody else"
+
+
+def _compare_visits(before: Visit, after: Visit, request: Request) -> Iterator[str]:
+    if before.address not in (None, after.address):
+        yield "changed an address that was given out"
+    # What comes to its address is news that any reading of its link may bring.
+    own = replace(after, payments=before.payments, changed_at=before.changed_at, version=before.version)
+    own = replace(own, is_address_shared=before.is_address_shared)
+    if before != own and before.reference not in request.entitled:
+        yield "changed a visit of somebody else"

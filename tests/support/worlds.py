@@ -22,7 +22,7 @@ from flask_iterapay.orders.dispatch import Dispatcher, Handler
 from flask_iterapay.orders.gateway import Gateway
 from flask_iterapay.orders.ledger import Ledger
 from flask_iterapay.orders.models import EventName, Order, OrderEvent, Policy
-from flask_iterapay.orders.reconcile import Duty
+from flask_iterapay.orders.reconcile import Duty, Reconciler
 from flask_iterapay.orders.service import OrderService
 from flask_iterapay.orders.stores.base import OrderStore
 from flask_iterapay.orders.stores.memory import MemoryStore
@@ -236,6 +236,11 @@ def make_links(
         methods=methods,
         max_addresses=max_addresses,
     )
+
+
+def make_reconciler(store: OrderStore, duties: Sequence[Duty], clock: Timepiece) -> Reconciler:
+    """A reconciler that takes what is due in its order."""
+    return Reconciler(store=store, duties=duties, clock=clock, shuffle=lambda entries: None)
 
 
 def make_dispatcher(ledger: Ledger, clock: Timepiece, handle: Callable[[OrderEvent], object]) -> Dispatcher:

@@ -13,6 +13,7 @@ from PIL import Image
 from screens import SCREENS, Gallery, Screen, showing
 from shops import Shop
 
+from flask_iterapay.web.link_view import LinkState
 from flask_iterapay.web.view import PageState
 
 if TYPE_CHECKING:
@@ -29,7 +30,11 @@ NARROW: "ViewportSize" = {"width": 320, "height": 640}
 CALM: dict[str, Any] = {"reduced_motion": "reduce"}
 SCREEN = {screen.name: screen for screen in SCREENS}
 WAITING = SCREEN["waiting"]
-ASKING = [screen for screen in SCREENS if screen.state in (PageState.WAITING, PageState.UNDERPAID_OPEN)]
+WAITING_AT_LINK = SCREEN["link_waiting_listed"]
+OF_BOTH_KINDS = pytest.mark.parametrize("screen", [WAITING, WAITING_AT_LINK], ids=["order", "link"])
+ORDERS_ASKING = [screen for screen in SCREENS if screen.state in (PageState.WAITING, PageState.UNDERPAID_OPEN)]
+LINKS_ASKING = [screen for screen in SCREENS if screen.link_state is LinkState.WAITING]
+ASKING = ORDERS_ASKING + LINKS_ASKING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +165,12 @@ def _is_beyond_axe(rule: str, node: dict[str, Any], look: Look) -> bool:
     return is_gradient or "forced_colors" in look.media
 
 
+def find_address(gallery: Gallery, screen: Screen) -> str:
+    """The address that a screen asks for money at, as the shop has it."""
+    shop = gallery.shop(screen)
+    return shop.visit(shop.visits[-1]).address if screen.is_visit else shop.order().current_invoice.address
+
+
 def find_all(viewer: Viewer, gallery: Gallery, looks: tuple[Look, ...]) -> dict[str, tuple[str, str]]:
     """Every fault of any screen in any of the looks, and where it was met first."""
     found: dict[str, tuple[str, str]] = {}
@@ -179,7 +190,7 @@ def gallery(tmp_path_factory):
 
 
 WORN = """
-{% extends "iterapay/states/" ~ view.state ~ ".html" %}
+{% extends "iterapay/FOLDER/" ~ view.state ~ ".html" %}
 {% block head %}{{ super() }}<link rel="stylesheet" href="{{ url_for('worn') }}">{% endblock %}
 {% block body %}{{ costume.html|safe }}{{ super() }}{% endblock %}
 """
@@ -194,7 +205,10 @@ class Costume:
 
     def dress(self, shop: Shop) -> None:
         """Put it on a shop."""
-        shop.app.jinja_loader = DictLoader({"iterapay/checkout.html": WORN})
+        templates = {"checkout": "states", "link": "links"}
+        shop.app.jinja_loader = DictLoader(
+            {f"iterapay/{name}.html": WORN.replace("FOLDER", folder) for name, folder in templates.items()}
+        )
         shop.app.jinja_env.globals["costume"] = self
         shop.app.add_url_rule("/worn.css", "worn", lambda: Response(self.css, mimetype="text/css"))
 
@@ -224,6 +238,7 @@ FAULTS = (
     ("focus", "<a href=/>Words</a>", "a:focus-visible { outline-color: #ccc !important }"),
     ("gradient", "<p id=fault>Words</p>", "#fault { color: #000; background: linear-gradient(#fff, #666) }"),
     ("heading", "<h1>Words</h1>", ""),
+    ("heading-order", "<h4>Words</h4>", ""),
     ("landmark", "<main></main>", ""),
     ("refresh", "<meta http-equiv=Refresh content=300>", ""),
     ("regions", "<p data-live=polite role=status></p>", ""),
@@ -247,7 +262,8 @@ class TestScreens:
         viewer = Viewer(visits.open(java_script_enabled=False, **CALM), has_script=False)
         assert find_all(viewer, gallery, (NO_SCRIPT,)) == {}
 
-    def test_a_fault_of_one_look_is_found_in_it(self, visits, worn_gallery, costume):
+    @OF_BOTH_KINDS
+    def test_a_fault_of_one_look_is_found_in_it(self, visits, worn_gallery, costume, screen):
         """Words that can be read everywhere else are pointed at, so the look is on while axe looks."""
         looks = (*LOOKS, MIRRORED, NO_SCRIPT)
         grey = "color: #999; background: #aaa; forced-color-adjust: none"
@@ -257,14 +273,15 @@ class TestScreens:
         viewers.append(Viewer(visits.open(), is_mirrored=True))
         viewers.append(Viewer(visits.open(java_script_enabled=False), has_script=False))
         for look, viewer in zip(looks, viewers, strict=True):
-            viewer.go_to(worn_gallery, WAITING)
+            viewer.go_to(worn_gallery, screen)
             assert f"color-contrast: #{look.name}" in viewer.find_faults(look)
 
-    def test_a_fault_of_each_kind_is_found(self, visits, worn_gallery, costume):
+    @OF_BOTH_KINDS
+    def test_a_fault_of_each_kind_is_found(self, visits, worn_gallery, costume, screen):
         """A shop whose own template or style breaks a rule is told which."""
         viewer, missed = Viewer(visits.open()), []
         for rule, costume.html, costume.css in FAULTS:
-            viewer.go_to(worn_gallery, WAITING)
+            viewer.go_to(worn_gallery, screen)
             found = viewer.find_faults(LOOKS[0])
             if rule not in {fault.partition(":")[0] for fault in found}:
                 missed.append((rule, costume.html, costume.css))
@@ -287,11 +304,12 @@ class TestReflow:
             found[screen.name] = page.evaluate(WIDTHS)
         assert found == {screen.name: [320, 320, 320] for screen in SCREENS}
 
-    def test_a_page_that_is_too_wide_is_found(self, visits, worn_gallery, costume):
+    @OF_BOTH_KINDS
+    def test_a_page_that_is_too_wide_is_found(self, visits, worn_gallery, costume, screen):
         """What fits at first and no longer with large text is measured, in both directions."""
         costume.html, costume.css = "<p id=fault>Words</p>", "#fault { inline-size: 15rem }"
         page = visits.open(viewport=NARROW)
-        worn_gallery.open(page, WAITING)
+        worn_gallery.open(page, screen)
         narrow, *wide = page.evaluate(WIDTHS)
         assert narrow == 320
         assert min(wide) > 320
@@ -301,16 +319,31 @@ class TestPrint:
     def test_paper_has_what_is_to_be_paid_and_no_buttons(self, visits, gallery):
         """Address, amount, network and reference are printed; what can only be pressed is not."""
         page = visits.open()
-        for screen in ASKING:
-            page.emulate_media(media="screen")
-            gallery.open(page, screen)
-            assert page.get_by_role("button").count() > 0
-            page.emulate_media(media="print")
-            assert page.get_by_role("button").or_(page.get_by_role("radio")).count() == 0
+        for screen in ORDERS_ASKING:
+            self.print(page, gallery, screen)
             invoice = gallery.shop(screen).order().current_invoice
-            assert page.locator("#ip-address").inner_text() == invoice.address
             for words in (invoice.pay_amount, invoice.method.network, "1042"):
                 assert page.get_by_text(words).first.is_visible()
+
+    def test_paper_of_a_link_has_the_reference_and_the_minimum(self, visits, gallery):
+        """And no amount that would have to be met, but what has come in so far."""
+        page = visits.open()
+        for screen in LINKS_ASKING:
+            self.print(page, gallery, screen)
+            shop = gallery.shop(screen)
+            visit = shop.visit(shop.visits[-1])
+            for words in (visit.method.network, visit.reference, *(["20.00 USD"] if shop.link().minimum else [])):
+                assert page.get_by_text(words).first.is_visible()
+            assert page.locator("section dt:visible").count() == page.locator("section dt").count()
+
+    def print(self, page: "Page", gallery: Gallery, screen: Screen) -> None:
+        """Open a screen and print it: the address is on the paper, and no button."""
+        page.emulate_media(media="screen")
+        gallery.open(page, screen)
+        assert page.get_by_role("button").count() > 0
+        page.emulate_media(media="print")
+        assert page.get_by_role("button").or_(page.get_by_role("radio")).count() == 0
+        assert page.locator("#ip-address").inner_text() == find_address(gallery, screen)
 
 
 def ring(picture: Image.Image, inset: float, thickness: float) -> list[tuple[int, int]]:
@@ -341,7 +374,7 @@ class TestQrCode:
             picture = Image.open(io.BytesIO(code.screenshot())).convert("L")
             assert min(picture.size) >= 200
             [found] = zxingcpp.read_barcodes(picture, try_invert=False)
-            assert found.text == gallery.shop(screen).order().current_invoice.address
+            assert found.text == find_address(gallery, screen)
             module = picture.width / int((code.get_attribute("viewBox") or "").split()[2])
             # The outermost module may have a border and round corners.
             assert ring(picture, module, 2.5 * module) == [(255, 255)] * 4

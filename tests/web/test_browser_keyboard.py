@@ -1,11 +1,11 @@
-"""A payment without a mouse: Tab, the arrows, Space and Enter take a customer from the picker to the shop."""
+"""A payment without a mouse: Tab, the arrows, Space and Enter lead from the picker to the shop, or back to the link."""
 
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 from jinja2 import DictLoader
-from screens import act, break_gateway
+from screens import act, break_gateway, come, send, set_sandbox
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -22,6 +22,7 @@ FOCUS = """() => {
   return { words, left, right, top: top + scrollY, bottom: bottom + scrollY, isRinged };
 }"""
 MAX_STOPS = 30
+TELL = set_sandbox(transaction_detail="told", reusable_address="new")
 FAULTY = '{{% extends "iterapay/{}.html" %}}{{% block {} %}}{}{{% endblock %}}'
 
 
@@ -136,6 +137,57 @@ class TestWalk:
         stays = step is break_gateway or stop == "Check payment status"
         assert keys.focus() == (stop if stays else "Payment seen")
 
+    def test_a_visit_to_a_link_needs_no_mouse(self, customer):
+        """Choose, copy, check, be taken from the poll's news to the way back, and begin again."""
+        page = customer.open_link(TELL, permissions=["clipboard-read", "clipboard-write"])
+        keys = Keyboard(page)
+        keys.tab_to("USDT on TRON")
+        keys.press("ArrowDown", "ArrowDown", "ArrowDown")
+        assert keys.focus() == "BTC on Bitcoin"
+        keys.tab_to("Continue")
+        keys.press("Enter")
+        customer.see("Send BTC to this address")
+        customer.shop.visits.append(page.url.removeprefix(customer.base_url))
+        keys.tab_to("Copy address")
+        keys.press("Space")
+        page.get_by_role("button", name="Copied").wait_for()
+        assert page.evaluate("navigator.clipboard.readText()") == page.locator("#ip-address").inner_text()
+        keys.tab_to("Check payment status")
+        with page.expect_navigation():
+            keys.press("Enter")
+        keys.tab_to("Copy address")
+        send("pay_exact")(customer.shop)
+        customer.poll(customer.pause())
+        customer.see("Received, thank you")
+        assert keys.focus() == "Received, thank you"
+        keys.press("Tab")
+        assert keys.focus() == "Make another payment"
+        keys.press("Enter")
+        customer.see("Choose how to pay")
+
+    @pytest.mark.parametrize("stop", ["Copy address", "Check payment status", "Contact support"])
+    @pytest.mark.parametrize(
+        ("step", "headline"),
+        [
+            (break_gateway, "Send USDT to this address"),
+            (send("pay_exact", visit=0), "Send USDT to this address"),
+            (send("pay_exact"), "Received, thank you"),
+        ],
+        ids=["same page", "somebody else's payment", "other page"],
+    )
+    def test_no_news_of_a_visit_takes_the_focus_away(self, customer, stop, step, headline):
+        """The same at a link, where the page also changes with what others pay."""
+        page = customer.open_visit(TELL, come("4"), come())
+        keys = Keyboard(page)
+        keys.tab_to(stop)
+        old = page.locator("main").get_attribute("data-revision")
+        step(customer.shop)
+        customer.poll(customer.pause())
+        page.locator(f"main:not([data-revision='{old}'])").wait_for()
+        customer.see(headline)
+        is_gone = stop == "Copy address" and headline == "Received, thank you"
+        assert keys.focus() == (headline if is_gone else stop)
+
 
 class TestOrder:
     @pytest.mark.parametrize("width", [1280, 320])
@@ -150,6 +202,21 @@ class TestOrder:
         stops = Keyboard(page).tab_through()
         assert len(stops) >= 6
         assert find_jump(stops, is_mirrored=is_mirrored) is None
+        assert [stop["words"] for stop in stops if not stop["isRinged"]] == []
+
+    @pytest.mark.parametrize("width", [1280, 320])
+    @pytest.mark.parametrize("locale", ["en", "ar"])
+    @pytest.mark.parametrize("is_visit", [True, False], ids=["visit", "link"])
+    def test_tab_goes_as_one_reads_at_a_link(self, customer, width, locale, is_visit):
+        """The same on the two pages where a visitor has something to do, with a list below."""
+        open_page = customer.open_visit if is_visit else customer.open_link
+        steps = (come("4"), come(), send("pay_exact"), send("pay_pending", visit=0))
+        page = open_page(*steps, viewport={"width": width, "height": 800}, locale=locale)
+        page.locator("h1").focus()
+        stops = Keyboard(page).tab_through()
+        # The group of methods is one stop.
+        assert len(stops) == 3
+        assert find_jump(stops, is_mirrored=locale == "ar") is None
         assert [stop["words"] for stop in stops if not stop["isRinged"]] == []
 
     def test_a_stop_out_of_order_is_found(self, customer):

@@ -13,9 +13,14 @@ from screens import (
     break_gateway,
     cancel,
     choose,
+    close,
+    come,
     make_shop,
     pay_superseded,
+    prepare_link,
     resolve,
+    send,
+    set_sandbox,
     wait,
 )
 from shops import Shop
@@ -26,16 +31,34 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 EXPIRED = "This price has expired"
+LIST = "section .ip-facts"
+TELL = {"transaction_detail": "told", "reusable_address": "new"}
 
 
 class Visitor:
-    """A customer whose browser runs no scripts, and the shop behind the page."""
+    """Somebody whose browser runs no scripts, and the shop behind the page."""
 
     def __init__(self, page: "Page", shop: Shop, base_url: str) -> None:
         self.page = page
         self.shop = shop
+        self.base_url = base_url
         page.set_default_timeout(10_000)
-        page.goto(base_url + shop.place(return_url="/thanks"))
+
+    def open(self, path: str) -> None:
+        """Go to a page of the shop."""
+        self.page.goto(self.base_url + path)
+
+    def open_link(self, *steps: Step, **terms: object) -> str:
+        """Make a payment link, prepare it like this, and go to its page; returns the path."""
+        path = prepare_link(self.shop, *steps, description="Notebooks for the library", **terms)
+        self.open(path)
+        return path
+
+    def take_address(self, method: str = "USDT on TRON") -> str:
+        """Choose a method on a link's page; returns the address that the visit is given."""
+        self.choose(method)
+        self.shop.visits.append(self.page.url.removeprefix(self.base_url))
+        return self.read("#ip-address")
 
     def choose(self, method: str) -> None:
         """Choose a method in the list."""
@@ -63,11 +86,18 @@ class Visitor:
 
 
 @pytest.fixture
-def visitor(visits, tmp_path, relay):
-    """Somebody at the picker of a shop that reads the gateway with every press of a button."""
-    shop = make_shop(tmp_path)
+def guest(visits, tmp_path, relay):
+    """Somebody who has yet to open a page of a shop that reads the gateway with every press of a button."""
+    shop = make_shop(tmp_path, ITERAPAY_ADDRESSES_PER_HOUR=2)
     relay.app = shop.app
     return Visitor(visits.open(java_script_enabled=False), shop, relay.base_url)
+
+
+@pytest.fixture
+def visitor(guest):
+    """Somebody at the picker of an order."""
+    guest.open(guest.shop.place(return_url="/thanks"))
+    return guest
 
 
 def test_from_the_picker_to_the_receipt(visitor):
@@ -202,3 +232,113 @@ def test_what_a_script_would_have_to_do_is_noticed(visitor):
     assert hidden.count() > 0
     visitor.page.evaluate("document.querySelector('[data-script]').hidden = false")
     assert visitor.page.locator("[data-script]:visible").count() == 1
+
+
+class TestLink:
+    def test_from_the_link_to_the_thanks(self, guest):
+        """Choose, read, scan, send, check, be thanked, and come back to the link for more."""
+        guest.open_link(set_sandbox(**TELL), minimum="20.00")
+        assert guest.read("h1") == "Choose how to pay"
+        assert guest.take_address() == guest.scan()
+        assert guest.read("h1") == "Send USDT to this address"
+        assert guest.page.get_by_text("20.00 USD or more").is_visible()
+        for action, headline in (("pay_pending", "Payment seen"), ("settle", "Received, thank you")):
+            send(action)(guest.shop)
+            assert guest.check() == headline
+            assert guest.read("main .ip-facts").startswith("2026-01-15 10:30 UTC")
+        guest.page.get_by_role("link", name="Make another payment").click()
+        assert guest.read("h1") == "Choose how to pay"
+        assert "USDT on TRON · received" in guest.read(LIST)
+
+    def test_a_payment_is_listed_where_nobody_can_tell_whose_it_is(self, guest):
+        """As documented, the gateway names no address; who has paid sees that something has come."""
+        guest.open_link()
+        guest.take_address()
+        assert guest.page.locator(LIST).count() == 0
+        send("pay_pending")(guest.shop)
+        assert guest.check() == "Send USDT to this address"
+        assert guest.read("h2") == "Payments on this link since you came"
+        assert guest.read(LIST).endswith("USDT on TRON · being confirmed")
+        send("settle")(guest.shop)
+        assert guest.check() == "Send USDT to this address"
+        assert guest.read(LIST).endswith("USDT on TRON · received")
+
+    def test_a_second_visit_has_an_address_of_its_own(self, guest):
+        """The link can be opened again for another method, and the first page stays where it was."""
+        link = guest.open_link()
+        first = guest.take_address()
+        guest.open(link)
+        assert guest.take_address("BTC on Bitcoin") != first
+        assert guest.read("h1") == "Send BTC to this address"
+        guest.open(guest.shop.visits[0])
+        assert guest.read("#ip-address") == first
+
+    def test_who_asks_for_too_many_is_told_so(self, guest, visits):
+        """The list stays, with the choice, and the pages of before have their addresses."""
+        link = guest.open_link()
+        for _ in range(2):
+            guest.take_address()
+            guest.open(link)
+        guest.choose("BTC on Bitcoin")
+        assert guest.read("main [role=alert]").startswith("Many addresses were asked for from your connection.")
+        assert guest.page.get_by_label("BTC on Bitcoin").is_checked()
+        guest.open(guest.shop.visits[0])
+        assert guest.page.locator("#ip-address").is_visible()
+        guest.shop.clock.advance(3600)
+        guest.open(link)
+        assert guest.take_address()
+        [problem] = visits.problems
+        assert "429" in problem
+        visits.problems.clear()
+
+    def test_an_address_that_comes_late_is_asked_for_with_a_button(self, guest, visits):
+        """While the gateway gives none, the page says so with every press; then it has one."""
+        guest.open_link(set_sandbox(api_fault="500", fault_operation="address", fault_calls="0"))
+        guest.choose("USDT on TRON")
+        assert guest.read("h1") == "Preparing your payment"
+        for _ in range(2):
+            guest.shop.clock.advance(60)
+            assert guest.check() == "Preparing your payment"
+            assert guest.page.get_by_text("We can’t prepare an address right now.").is_visible()
+        guest.shop.mend_gateway()
+        guest.shop.clock.advance(60)
+        assert guest.check() == "Send USDT to this address"
+        assert guest.scan() == guest.read("#ip-address")
+        assert all("503" in problem for problem in visits.problems)
+        visits.problems.clear()
+
+    def test_a_link_that_is_closed_meanwhile_gives_no_address(self, guest):
+        """Neither to who has chosen already, nor to who comes later, nor on the pages of before."""
+        link = guest.open_link()
+        guest.take_address()
+        guest.open(link)
+        close(guest.shop)
+        guest.choose("USDT on TRON")
+        for path in (None, link, guest.shop.visits[0]):
+            if path:
+                guest.open(path)
+            assert guest.read("h1") == "This payment link is closed"
+            assert guest.page.get_by_text("Please do not send anything to its addresses any more.").is_visible()
+            assert guest.page.get_by_role("button").or_(guest.page.locator("#ip-address")).count() == 0
+
+    @pytest.mark.parametrize(
+        ("headline", "step"),
+        [
+            ("Payment seen", send("pay_pending")),
+            ("Payment received, being checked", send("aml_fail")),
+            ("Received, thank you", send("pay_exact")),
+            ("Send USDT to this address", send("pay_dust")),
+            ("Send USDT to this address", break_gateway),
+            ("This payment link is closed", close),
+        ],
+    )
+    def test_every_end_is_reached_with_a_button(self, guest, headline, step):
+        """Nothing on the page waits for a script, and the reference and the way to support are there."""
+        guest.open_link(set_sandbox(**TELL), come())
+        guest.open(guest.shop.visits[-1])
+        step(guest.shop)
+        assert guest.check() == headline
+        assert guest.page.locator("[data-script]:visible, meta[http-equiv=refresh i]").count() == 0
+        visit = guest.shop.visit(guest.shop.visits[-1])
+        assert visit.reference in guest.read("footer")
+        assert guest.page.get_by_role("link", name="Contact support").is_visible()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from customers import PAGE, STATUS
 from jinja2 import DictLoader
-from screens import act, break_gateway, prepare
+from screens import act, break_gateway, choose, prepare
 
 if TYPE_CHECKING:
     from playwright.sync_api import Route
@@ -169,6 +169,27 @@ class TestChange:
         customer.poll()
         page.locator("main.old").wait_for(state="detached")
         assert page.locator(after).evaluate("element => element === document.activeElement")
+
+    @pytest.mark.parametrize("selector", ["#ip-address", "#ip-amount"])
+    def test_what_was_selected_to_be_copied_stays_selected(self, customer, selector):
+        """The news swaps the text for the same one, and who pressed "copy" a moment too late would get nothing."""
+        page = customer.open()
+        page.locator(selector).evaluate("element => getSelection().selectAllChildren(element)")
+        break_gateway(customer.shop)
+        customer.poll()
+        customer.see_notice(UNREACHABLE)
+        assert page.evaluate("getSelection().toString()") == page.locator(selector).inner_text()
+
+    def test_another_amount_is_not_selected_in_its_place(self, customer):
+        """Nobody copies what was not chosen."""
+        page = customer.open()
+        page.locator("#ip-amount").evaluate("element => getSelection().selectAllChildren(element)")
+        page.evaluate(MARK)
+        customer.shop.clock.advance(1)
+        choose("4")(customer.shop)
+        customer.poll()
+        page.locator("main.old").wait_for(state="detached")
+        assert page.evaluate("getSelection().toString()") == ""
 
     def test_a_shop_with_a_footer_of_its_own_has_a_page_that_updates(self, customer):
         """A block that a shop may replace is not needed by the script, whatever goes well or fails."""

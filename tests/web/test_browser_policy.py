@@ -1,4 +1,4 @@
-"""The content security policy in a real browser, over a whole purchase, under policies that shops have of their own.
+"""The content security policy in a real browser, over a purchase and a donation, under policies that shops have.
 
 A violation is counted by the event that the browser raises, and once more by its console, which fails every test with
 a page that complained.
@@ -17,6 +17,7 @@ import trustme
 from flask import Flask, Response, g
 from jinja2 import ChoiceLoader, DictLoader
 from servers import ROOT, serving
+from werkzeug.test import Client
 
 from example_shop import create_app
 
@@ -81,8 +82,8 @@ def mark(app: Flask) -> None:
         return response
 
 
-class Purchase:
-    """A customer who buys something, and who counts what the browser refuses."""
+class Customer:
+    """Somebody who buys something, or gives something, and who counts what the browser refuses."""
 
     def __init__(self, page: "Page", base_url: str) -> None:
         self.page = page
@@ -104,10 +105,16 @@ class Purchase:
         self.press("Check out")
         self.see("Choose how to pay")
 
-    def choose(self, method: str) -> None:
+    def come(self) -> None:
+        """Go to the payment link's page, as the shop leads there."""
+        self.page.goto(f"{self.base_url}/donate")
+        self.page.get_by_role("main").get_by_role("link", name="Donate").click()
+        self.see("Choose how to pay")
+
+    def choose(self, method: str, headline: str = "Send exactly") -> None:
         self.page.get_by_label(method).check()
         self.press("Continue")
-        self.see("Send exactly")
+        self.see(headline)
 
     def pay(self, button: str, headline: str) -> None:
         """Press a button of the sandbox's panel, and let the page find out by its poll."""
@@ -121,7 +128,7 @@ class Purchase:
         self.page.evaluate(ASK_NOW)
         self.see(headline)
 
-    def go(self) -> None:
+    def buy(self) -> None:
         """Take the whole way from the catalogue to the shipped order."""
         self.order()
         self.choose("USDT on TRON")
@@ -135,6 +142,17 @@ class Purchase:
         self.page.goto(f"{self.base_url}/orders")
         self.page.locator("main li").filter(has_text="Shipped").wait_for()
 
+    def donate(self) -> None:
+        """Take the whole way from the link to the list of what has come in."""
+        self.come()
+        self.choose("USDT on TRON", "Send USDT to this address")
+        self.press("Copy address")
+        self.press("Check payment status")
+        self.pay("Pay, still pending", "Payment seen")
+        self.pay("Settle", "Received, thank you")
+        self.page.get_by_role("link", name="Make another payment").click()
+        self.see("Latest payments on this link")
+
 
 @pytest.fixture(scope="module")
 def certificate() -> ssl.SSLContext:
@@ -147,36 +165,45 @@ def certificate() -> ssl.SSLContext:
 def make_app(folder: Path, prepare: Callable[[Flask], None]) -> Flask:
     """The example shop with a policy of its own."""
     app = create_app({"ITERAPAY_SYNC_SECONDS": 1}, instance_path=str(folder))
+    # So that a visitor's page turns to what became of his payment.
+    settings = {"transaction_detail": "told", "reusable_address": "new"}
+    assert Client(app.extensions["iterapay"].sandbox).post("/panel/settings", data=settings).status_code == 303
     prepare(app)
     return app
 
 
+PAGES = pytest.mark.parametrize("open_page", [Customer.order, Customer.come], ids=["order", "link"])
+
+
 @pytest.mark.parametrize("is_tls", [False, True], ids=["http", "tls"])
 @pytest.mark.parametrize("prepare", [leave, assign, mark])
-def test_a_whole_purchase_violates_nothing(visits, certificate, tmp_path, prepare, is_tls):
-    """Catalogue, picker, page, copying, polls, panel and receipt, in clear and behind TLS with its stricter check."""
+@pytest.mark.parametrize("go", [Customer.buy, Customer.donate], ids=["purchase", "donation"])
+def test_a_whole_way_violates_nothing(visits, certificate, tmp_path, go, prepare, is_tls):
+    """Picker, page, copying, polls, panel and receipt, in clear and behind TLS with its stricter check."""
     app = make_app(tmp_path, prepare)
     with serving(app, ssl_context=certificate if is_tls else None) as base_url:
-        purchase = Purchase(visits.open(ignore_https_errors=is_tls), base_url)
-        purchase.go()
-        assert purchase.violations == []
+        customer = Customer(visits.open(ignore_https_errors=is_tls), base_url)
+        go(customer)
+        assert customer.violations == []
         visits.close()
 
 
-def test_what_a_shop_marks_runs_on_our_pages(visits, tmp_path):
+@PAGES
+def test_what_a_shop_marks_runs_on_our_pages(visits, tmp_path, open_page):
     """Nonce and hash are taken over: the inline script and style of its own base page work."""
     with serving(make_app(tmp_path, mark)) as base_url:
-        purchase = Purchase(visits.open(), base_url)
-        purchase.order()
-        assert purchase.page.evaluate("document.documentElement.dataset.brand") == "here"
+        customer = Customer(visits.open(), base_url)
+        open_page(customer)
+        assert customer.page.evaluate("document.documentElement.dataset.brand") == "here"
         assert (
-            purchase.page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--brand')") == "teal"
+            customer.page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--brand')") == "teal"
         )
         visits.close()
 
 
+@PAGES
 @pytest.mark.parametrize("prepare", [leave, assign, mark])
-def test_what_a_shop_does_not_mark_is_counted(visits, tmp_path, prepare):
+def test_what_a_shop_does_not_mark_is_counted(visits, tmp_path, prepare, open_page):
     """The control: an inline script, an inline style and a picture from elsewhere are three violations."""
     app = make_app(tmp_path, prepare)
     put_into_head(
@@ -185,14 +212,14 @@ def test_what_a_shop_does_not_mark_is_counted(visits, tmp_path, prepare):
         '<link rel="icon" href="data:,"><link rel="stylesheet" href="https://elsewhere.invalid/style.css">',
     )
     with serving(app) as base_url:
-        purchase = Purchase(visits.open(), base_url)
-        purchase.order()
-        assert sorted(purchase.violations) == [
+        customer = Customer(visits.open(), base_url)
+        open_page(customer)
+        assert sorted(customer.violations) == [
             "script-src-elem inline",
             "style-src-elem https://elsewhere.invalid/style.css",
             "style-src-elem inline",
         ]
-        assert purchase.page.evaluate("window.isHacked") is None
+        assert customer.page.evaluate("window.isHacked") is None
         assert len(visits.problems) == 3
         visits.problems.clear()
         visits.close()

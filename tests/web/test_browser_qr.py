@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import httpx
@@ -27,6 +27,8 @@ WIDTHS = (320, 768, 1280)
 THEMES = ("light", "dark")
 PARTS = 8
 ADDRESSES = make_addresses(200)
+FEW = ADDRESSES[::8]
+URIS = {"1": "tron:{address}?amount={pay_amount}"}
 # The address as the page's own text, and where on the screen the code is.
 LOOK = """() => {
   const code = document.querySelector("[role=img] svg").getBoundingClientRect();
@@ -36,10 +38,12 @@ LOOK = """() => {
 
 
 class Gateway:
-    """Gives each invoice the next of some addresses."""
+    """Gives each invoice the next of some addresses; a reusable one another at each request, or always its first."""
 
-    def __init__(self, addresses: Iterable[str]) -> None:
+    def __init__(self, addresses: Iterable[str], *, is_always_new: bool = True) -> None:
         self.addresses = iter(addresses)
+        self.is_always_new = is_always_new
+        self.address = ""
         self.invoices = 0
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -49,7 +53,9 @@ class Gateway:
         if path == "/payment_methods":
             return [{"id": 1, "name": "USDT-TRC20", "network": "TRON", "ticker": "USDT"}]
         if path.endswith("/address"):
-            return {"address": next(self.addresses), "amount": "25.150000", "expiresAt": "2026-01-15T10:45:00Z"}
+            if self.is_always_new or not self.address:
+                self.address = next(self.addresses)
+            return {"address": self.address, "amount": "25.150000", "expiresAt": "2026-01-15T10:45:00Z"}
         if path.endswith("/transactions/list"):
             return {"data": []}
         self.invoices += path.endswith("/invoices")
@@ -79,14 +85,31 @@ class Camera:
         return [code.text for code in zxingcpp.read_barcodes(picture, try_invert=False)]
 
 
-def find_differences(camera: Camera, base_url: str, shop: Shop, addresses: list[str]) -> list[tuple[str, str]]:
-    """Look at an order for each address; list the views whose code is not what gateway, store and page say."""
+Take = Callable[[Shop, int], tuple[str, str]]
+"""Has the shop ask for the next address; gives the path of the page that shows it, and what the store has."""
+
+
+def take_for_order(shop: Shop, number: int) -> tuple[str, str]:
+    """A new order's address."""
+    path = shop.place(str(number))
+    shop.state.service.choose_method(str(number), "1")
+    return path, shop.order(str(number)).current_invoice.address
+
+
+def take_for_visit(shop: Shop, number: int) -> tuple[str, str]:
+    """A new visitor's address, at one payment link."""
+    path = shop.come(shop.create_link(minimum="25.00"))
+    return path, str(shop.visit(path).address)
+
+
+def find_differences(
+    camera: Camera, base_url: str, shop: Shop, addresses: list[str], *, take: Take = take_for_order
+) -> list[tuple[str, str]]:
+    """Look at a page for each address; list the views whose code is not what gateway, store and page say."""
     found = []
     for number, address in enumerate(addresses):
-        path = shop.place(str(number))
-        shop.state.service.choose_method(str(number), "1")
+        path, stored = take(shop, number)
         camera.page.goto(base_url + path)
-        stored = shop.order(str(number)).current_invoice.address
         for view, shown, read in camera.views():
             if not [address] == [stored] == [shown] == read:
                 found.append((address, view))
@@ -101,6 +124,25 @@ def test_the_code_on_the_screen_is_the_address(visits, tmp_path, part):
     with serving(shop.app) as base_url:
         camera = Camera(visits.open())
         assert find_differences(camera, base_url, shop, addresses) == []
+        visits.close()
+
+
+@pytest.mark.parametrize("uris", [None, URIS], ids=["bare", "uris"])
+def test_the_code_of_a_visit_is_its_address(visits, tmp_path, uris):
+    """Each visitor at a link has an address of his own, and no URI, whose amount would be the minimum."""
+    shop = make_plain_shop(tmp_path, Gateway(FEW), ITERAPAY_QR_URIS=uris)
+    with serving(shop.app) as base_url:
+        camera = Camera(visits.open())
+        assert find_differences(camera, base_url, shop, FEW, take=take_for_visit) == []
+        visits.close()
+
+
+def test_the_code_of_an_address_that_is_shared_is_that_address(visits, tmp_path):
+    """Where the gateway gives all visitors the same, all pages show it."""
+    shop = make_plain_shop(tmp_path, Gateway(FEW, is_always_new=False), ITERAPAY_QR_URIS=URIS)
+    with serving(shop.app) as base_url:
+        camera = Camera(visits.open())
+        assert find_differences(camera, base_url, shop, FEW[:1] * 3, take=take_for_visit) == []
         visits.close()
 
 
@@ -127,11 +169,22 @@ def invert(svg: str) -> str:
     [qr_svg(ADDRESSES[1]), qr_svg(ADDRESSES[0].lower()), invert(qr_svg(ADDRESSES[0])), "<svg></svg>"],
     ids=["another address", "another case", "white on black", "no code"],
 )
-def test_a_code_that_holds_something_else_is_noticed(visits, tmp_path, svg):
+@pytest.mark.parametrize("take", [take_for_order, take_for_visit], ids=["order", "visit"])
+def test_a_code_that_holds_something_else_is_noticed(visits, tmp_path, svg, take):
     """The control: every view of a page with a wrong code or an unreadable one is found."""
     shop = make_plain_shop(tmp_path, Gateway(ADDRESSES))
     replace_code(shop, svg)
     with serving(shop.app) as base_url:
         camera = Camera(visits.open())
-        assert len(find_differences(camera, base_url, shop, ADDRESSES[:1])) == len(WIDTHS) * len(THEMES)
+        found = find_differences(camera, base_url, shop, ADDRESSES[:1], take=take)
+        assert len(found) == len(WIDTHS) * len(THEMES)
+        visits.close()
+
+
+def test_a_uri_is_noticed(visits, tmp_path):
+    """The control: with the same setting, the code of an order holds what a visit's must not."""
+    shop = make_plain_shop(tmp_path, Gateway(FEW), ITERAPAY_QR_URIS=URIS)
+    with serving(shop.app) as base_url:
+        camera = Camera(visits.open())
+        assert len(find_differences(camera, base_url, shop, FEW[:1])) == len(WIDTHS) * len(THEMES)
         visits.close()

@@ -220,6 +220,15 @@ def visit_everything(shop: Shop) -> None:
     check(client.post(path, data={"method": "99"}), 422)
     check(client.post(path, data={"method": "1"}), 303)
     check(client.get("/pay/made-up"), 404)
+    link = shop.create_link()
+    visit = shop.state.links.receive_visitor("library", "1", reference="AAAA-BBBB-CCCC", visitor="v")
+    mine = f"/pay/visits/{shop.state.visit_tokens.sign(visit.reference)}"
+    for page in (link, mine, f"{mine}/status"):
+        check(client.get(page))
+    check(client.post(link, data={"method": "99"}), 422)
+    check(client.post(f"{mine}/check"), 303)
+    check(client.get("/pay/links/made-up"), 404)
+    check(client.get("/pay/visits/made-up"), 404)
     check(client.post("/pay/webhook"), 401)
     check(client.get("/pay/sandbox/panel/"))
     check(client.get("/pay/sandbox/panel/nothing"), 404)

@@ -31,7 +31,9 @@ from worlds import Timepiece
 from flask_iterapay import IteraPay, Order
 from flask_iterapay.config import LANGUAGES
 from flask_iterapay.gateway.models import PaymentMethod, Transaction
+from flask_iterapay.links.models import VisitPayment
 from flask_iterapay.orders.models import InvoiceRecord
+from flask_iterapay.web.link_view import LinkState, LinkView, ListedPayment
 from flask_iterapay.web.page import Notice
 from flask_iterapay.web.translation import Translation
 from flask_iterapay.web.view import MethodOption, PageState, PageView
@@ -39,11 +41,12 @@ from flask_iterapay.web.view import MethodOption, PageState, PageView
 BLOCKS = [(name, block) for name in PAGES for block in overrides.find_blocks(TEMPLATES[name])]
 NAMES = [screen.name for screen in SHOWN]
 OF_ORDERS = [screen.name for screen in SHOWN if screen.state]
+OF_LINKS = [screen.name for screen in SHOWN if screen.link_state]
 CHAINS = {chain for template in TEMPLATES.values() for chain in overrides.find_chains(template)}
 STYLES = (WEB / "static" / "checkout.css").read_text(encoding="utf-8")
 SCRIPT = (WEB / "static" / "checkout.js").read_text(encoding="utf-8")
-CSS, BASE, SUPPORT, WORDS, OVERPAID, LAYOUT = overrides.read_snippets()
-PLACES = {"checkout": "pages of orders", "problem": "`problem.html`", "not_found": "`not_found.html`"}
+CSS, BASE, SUPPORT, WORDS, OVERPAID, LAYOUT, RECEIVED = overrides.read_snippets()
+PLACES = ["orders", "links", "visits", "`problem.html`", "`not_found.html`"]
 
 SHOPS_LAYOUT = """
 <!doctype html><html lang="en"><head><title>{% block title %}Our shop{% endblock %}</title>
@@ -96,6 +99,7 @@ class TestTables:
             ("macro", {macro.name for macro in TEMPLATES["_words.html"].find_all(nodes.Macro)}),
             ("block", {block for _, block in BLOCKS}),
             ("`view`", names_of(PageView)),
+            ("`view` of links", names_of(LinkView)),
         ],
     )
     def test_a_table_names_what_there_is_and_nothing_else(self, heading: str, names: set[str]) -> None:
@@ -105,6 +109,15 @@ class TestTables:
     def test_there_is_a_template_for_every_state(self) -> None:
         """A value of ``view.state`` is the name of a page."""
         assert {name for name in PAGES if name.startswith("states/")} == {f"states/{state}.html" for state in PageState}
+        assert {name for name in PAGES if name.startswith("links/")} == {f"links/{state}.html" for state in LinkState}
+
+    @pytest.mark.parametrize("partial", PARTIALS)
+    def test_a_partial_is_on_the_pages_that_the_table_says(self, dressed: dict[str, str], partial: str) -> None:
+        """Whoever changes one knows on which pages that is seen."""
+        shown = {name for name, html in dressed.items() if f"⟦{partial} " in html}
+        kinds = {"orders": set(OF_ORDERS), "links": set(OF_LINKS), "errors": {"not_found", "problem"}}
+        found = [kind for kind, names in kinds.items() if shown & names]
+        assert read_table("partial")[partial][0] == ("all kinds" if len(found) == len(kinds) else ", ".join(found))
 
     def test_every_css_variable_is_there_with_its_colours(self) -> None:
         """Names and values are those of the stylesheet, and every variable of a rule is one of them or local to it."""
@@ -126,18 +139,19 @@ class TestTables:
         of_every_app: dict[str, object] = {}
 
         def note(sender: Flask, *, template: Template, context: dict[str, Any], **rest: object) -> None:
-            page = str(template.name).removeprefix("iterapay/").removesuffix(".html")
+            page = str(template.name).removeprefix("iterapay/")
+            place = {"checkout.html": "orders", "link.html": "visits" if "token" in context else "links"}.get(page)
             if not of_every_app:
                 with sender.test_request_context("/"):
                     sender.update_template_context(of_every_app)
             variables = set(context) - set(of_every_app)
-            assert handed.setdefault(PLACES[page], variables) == variables
+            assert handed.setdefault(place or f"`{page}`", variables) == variables
 
         with template_rendered.connected_to(note):
             for name in NAMES:
                 wardrobe.read(name)
         places = defaultdict(list)
-        for place in PLACES.values():
+        for place in PLACES:
             for variable in handed[place]:
                 places[variable].append(place)
         found = {name: "every page" if len(on) == len(PLACES) else ", ".join(on) for name, on in places.items()}
@@ -149,7 +163,7 @@ class TestTables:
         [paid] = [screen for screen in SHOWN if screen.name == "paid"]
         known = set(read_table("variable | on")) | set(wardrobe.gallery.shop(paid).app.jinja_env.globals)
         for name, template in TEMPLATES.items():
-            takes = read_table("partial")[name][0].partition("takes")[2] if name in PARTIALS else ""
+            takes = read_table("partial")[name][1].partition("takes")[2] if name in PARTIALS else ""
             imported = {macro for node in template.find_all(nodes.FromImport) for macro in node.names}
             assert meta.find_undeclared_variables(template) - known - imported <= set(quoted(takes)), name
 
@@ -162,6 +176,7 @@ class TestTables:
             ("view.invoice", quoted(read_table("`view`")["invoice"][0]), InvoiceRecord),
             ("transfer", ["tx_hash", "created_at"], Transaction),
             ("option", ["method", "pay_amount"], MethodOption),
+            ("payment", quoted(read_table("`view` of links")["payments"][0].replace("`None`", "")), ListedPayment),
             ("ip_t", ["language", "tag", "direction"], Translation),
         ],
     )
@@ -171,6 +186,14 @@ class TestTables:
         used = {chain.removeprefix(f"{root}.").split(".")[0] for chain in CHAINS if chain.startswith(f"{root}.")}
         assert used <= set(listed)
         assert all(f"`{name}`" in overrides.DOCS or f"`{root}.{name}`" in overrides.DOCS for name in listed)
+
+    def test_what_is_listed_of_a_visitors_own_payments_is_there_and_is_enough(self) -> None:
+        """They know less than those of a link's list: the method is the visit's."""
+        listed = set(quoted(read_table("`view` of links")["own_payments"][0].replace("`None`", "")))
+        assert listed <= names_of(VisitPayment)
+        templates = [TEMPLATES[name] for name in ("_own_payments.html", "_payment_status.html")]
+        chains = {chain for template in templates for chain in overrides.find_chains(template)}
+        assert {chain.partition(".")[2] for chain in chains if chain.startswith("payment.")} == listed
 
     def test_every_data_attribute_is_there(self) -> None:
         """What stands in the templates and what the script reads or sets are the same, and the table has it."""
@@ -231,21 +254,41 @@ class TestOverriding:
         assert f"⟦{template} " in html
         assert without_marks(html) == plain[name]
 
-    @pytest.mark.parametrize("state", PageState)
-    def test_a_states_template_changes_that_state_alone(self, dressed: dict[str, str], state: PageState) -> None:
-        """Its body is on every screen of the state and on no other."""
-        of_state = [screen.name for screen in SHOWN if screen.state is state]
-        assert marked(dressed, f"states/{state}.html", "body") == of_state
+    @pytest.mark.parametrize("state", [*PageState, *LinkState], ids=repr)
+    def test_a_states_template_changes_that_state_alone(
+        self, dressed: dict[str, str], state: PageState | LinkState
+    ) -> None:
+        """Its body is on every screen of the state and on no other, and of the same name a link's is not an order's."""
+        of_state = [screen.name for screen in SHOWN if screen.state is state or screen.link_state is state]
+        folder = "states" if isinstance(state, PageState) else "links"
+        assert marked(dressed, f"{folder}/{state}.html", "body") == of_state
 
     @pytest.mark.parametrize("block", ["head", "banner", "header", "footer"])
     def test_a_base_of_the_shop_reaches_every_page(self, dressed: dict[str, str], block: str) -> None:
         """The error pages too: the shipped templates extend the shop's base."""
         assert marked(dressed, "base.html", block) == NAMES
 
-    @pytest.mark.parametrize("block", sorted({block for name, block in BLOCKS if name in ("base.html", "page.html")}))
-    def test_checkout_is_nearest_to_every_page_of_an_order(self, dressed: dict[str, str], block: str) -> None:
+    @pytest.mark.parametrize("block", sorted({block for name, block in BLOCKS if name in ("base.html", "live.html")}))
+    @pytest.mark.parametrize(("template", "names"), [("checkout.html", OF_ORDERS), ("link.html", OF_LINKS)])
+    def test_the_nearest_template_reaches_every_page_of_its_kind(
+        self, dressed: dict[str, str], template: str, names: list[str], block: str
+    ) -> None:
         """A block that is overridden there shows in every state, even where the state's template empties it."""
-        assert marked(dressed, "checkout.html", block) == OF_ORDERS
+        assert marked(dressed, template, block) == names
+
+    @pytest.mark.parametrize("block", sorted(set(overrides.find_blocks(TEMPLATES["live.html"])) - {"headline", "body"}))
+    @pytest.mark.parametrize(("template", "names"), [("page.html", OF_ORDERS), ("link_page.html", OF_LINKS)])
+    def test_what_both_kinds_have_can_be_changed_for_one(
+        self, wardrobe: Wardrobe, plain: dict[str, str], template: str, names: list[str], block: str
+    ) -> None:
+        """A block of ``live.html`` that is overridden on the way to it is seen on the pages of one kind alone."""
+        source = (
+            f"{{% extends 'flask_iterapay/{template}' %}}{{% block {block} %}}⟦here⟧{{{{ super() }}}}{{% endblock %}}"
+        )
+        for name in ("preparing", "link_preparing"):
+            html = wardrobe.read(name, {template: source})
+            assert without_marks(html) == plain[name]
+            assert ("⟦here⟧" in html) is (name in names)
 
     @pytest.mark.parametrize("macro", read_table("macro"))
     def test_each_macro_is_used(self, dressed: dict[str, str], macro: str) -> None:
@@ -315,13 +358,14 @@ class TestPlaces:
 class TestSnippets:
     def test_every_snippet_is_run(self) -> None:
         """The tests below, and those of the brand in the browser, know all files that the page shows."""
-        assert [path for path, _ in (CSS, BASE, SUPPORT, WORDS, OVERPAID, LAYOUT)] == [
+        assert [path for path, _ in (CSS, BASE, SUPPORT, WORDS, OVERPAID, LAYOUT, RECEIVED)] == [
             "static/brand.css",
             "templates/iterapay/base.html",
             "templates/iterapay/_support.html",
             "templates/iterapay/_words.html",
             "templates/iterapay/states/overpaid.html",
             "templates/iterapay/base.html",
+            "templates/iterapay/links/received.html",
         ]
 
     @pytest.mark.parametrize("name", NAMES)
@@ -353,6 +397,13 @@ class TestSnippets:
         assert "We send the difference back within two days." in html
         assert "Order amount" in html
         assert 'href="/thanks"' in html
+
+    def test_the_links_template_thanks_in_the_shops_words(self, wardrobe: Wardrobe) -> None:
+        """What has arrived stands below, and the way to another payment is gone."""
+        html = wardrobe.read("link_received", {"links/received.html": RECEIVED[1]})
+        assert "Thank you! Every notebook goes to the library." in html
+        assert '<bdi dir="ltr">20.010006 USDT</bdi>' in html
+        assert "Make another payment" not in html
 
     @pytest.mark.parametrize("name", NAMES)
     def test_the_pages_fit_into_a_layout_of_the_shop(

@@ -4,41 +4,37 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from gettext import NullTranslations
-from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from builders import USDT, at, make_order, make_record, make_snapshot, make_transaction
-from flask import Blueprint, Flask, render_template
-from jinja2 import StrictUndefined
+from flask import render_template
 from markupsafe import Markup
+from pages import (
+    ADDRESS,
+    COMMON,
+    HOSTILE,
+    MARKED,
+    TX_HASH,
+    WEB,
+    Page,
+    create_templates_app,
+    find_untranslated,
+    words,
+)
 
-import flask_iterapay
 from flask_iterapay.gateway.models import PaymentMethod
 from flask_iterapay.orders.models import Anomaly, HoldReason, InvoiceRecord, Order, OrderStatus, Settlement
 from flask_iterapay.web.forms import CheckForm, MethodForm
 from flask_iterapay.web.page import Notice
 from flask_iterapay.web.qr import qr_svg
-from flask_iterapay.web.translation import Translation, load_translation
 from flask_iterapay.web.view import MethodOption, PageState, build_options, build_view
 
 NOW = at(139)
-ADDRESS = "TQn9Y2khEsLJW1ChVWFMSMeRDow5KcbLSE"
-TX_HASH = "7c2d4206c03a883d9066d620335dc1be272a8dc733cfa3f6d10308faa37facc0"
-HOSTILE = '"><script>alert(1)</script><b onclick=x style=y>'
 METHODS = (
     USDT,
     PaymentMethod(method_id=2, name="USDT-ERC20", network="Ethereum", ticker="USDT"),
     PaymentMethod(method_id=3, name="BTC", network="Bitcoin", ticker="BTC"),
 )
-COMMON = {
-    "ip_t": load_translation("en"),
-    "is_sandbox": False,
-    "support_url": "https://shop.example/help",
-    "return_seconds": None,
-}
-WEB = Path(flask_iterapay.__file__).parent / "web"
 
 
 def a_record(state: str, *transfers: str, **fields: object) -> InvoiceRecord:
@@ -83,25 +79,10 @@ ORDERS = {
 }
 
 
-def create_app() -> Flask:
-    """An app that has the templates, the static files and endpoints of the checkout's names, and no more."""
-    blueprint = Blueprint("iterapay", __name__, template_folder=WEB / "templates", static_folder=WEB / "static")
-    blueprint.add_url_rule("/<token>", "checkout", lambda token: "")
-    blueprint.add_url_rule("/<token>", "choose_method", lambda token: "", methods=["POST"])
-    blueprint.add_url_rule("/<token>/check", "check", lambda token: "", methods=["POST"])
-    blueprint.add_url_rule("/<token>/status", "status", lambda token: "")
-    app = Flask(__name__)
-    app.secret_key = "for the tests' CSRF tokens only"
-    # A template that reads what it was not given must fail here, not show an empty place to a customer.
-    app.jinja_env.undefined = StrictUndefined
-    app.register_blueprint(blueprint, url_prefix="/pay")
-    return app
-
-
 @pytest.fixture(autouse=True)
 def request_to_the_page() -> Iterator[None]:
     """Put every test inside a request to an order's page."""
-    with create_app().test_request_context("/pay/token"):
+    with create_templates_app().test_request_context("/pay/token"):
         yield
 
 
@@ -112,6 +93,10 @@ def render(order: Order, **changes: object) -> str:
         "view": view,
         "order": order,
         "token": "token",
+        "reference": order.order_id,
+        "check_url": "/pay/token/check",
+        "choose_url": "/pay/token",
+        "status_url": "/pay/token/status",
         "options": build_options(order, METHODS, NOW),
         "method_form": MethodForm(METHODS),
         "check_form": CheckForm(),
@@ -121,37 +106,6 @@ def render(order: Order, **changes: object) -> str:
         "notice": None,
     }
     return render_template("iterapay/checkout.html", **COMMON | context | changes)
-
-
-class Page(HTMLParser):
-    """A page taken apart: its tags with their attributes, and its text nodes."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-    def attributes(self, tag: str) -> list[dict[str, str | None]]:
-        """The attributes of every element of that name."""
-        return [attributes for name, attributes in self.tags if name == tag]
-
-    @property
-    def text(self) -> str:
-        """All words of the page, with single blanks."""
-        return " ".join(" ".join(self.texts).split())
-
-
-def words(html: str) -> str:
-    """What a reader sees of a page, with single blanks."""
-    return Page(html).text
 
 
 HEADLINES = {
@@ -208,53 +162,25 @@ def test_no_page_invites_to_send_again(state: PageState) -> None:
     assert "try again" not in words(render(ORDERS[state])).lower()
 
 
-class Marked(NullTranslations):
-    """A language that shows what was translated: every message stands in brackets."""
-
-    def gettext(self, message: str) -> str:
-        return f"⟦{message}⟧"
-
-
-def find_untranslated(html: str) -> list[str]:
-    """Words of a page that stand in no brackets; values that are nobody's words do not count."""
-    page = Page(html)
-    spoken = {
-        "aria-label",
-        "data-copied",
-        "data-selected",
-        "data-at300",
-        "data-at60",
-        "data-at0",
-        "title",
-    }
-    texts = [page.text, *(value or "" for _, tag in page.tags for name, value in tag.items() if name in spoken)]
-    found = []
-    for text in texts:
-        while text != (text := re.sub("⟦[^⟦⟧]*⟧", "", text)):
-            pass
-        found += re.findall(
-            r"[^\W\d_]{2,}", re.sub(rf"\b(USD|USDT|BTC|UTC|{ADDRESS}|{TX_HASH}|Blue ceramic mug)\b", "", text)
-        )
-    return found
+VALUES = f"USD|USDT|BTC|UTC|{ADDRESS}|{TX_HASH}|Blue ceramic mug"
 
 
 @EVERY_STATE
 def test_every_word_of_every_page_is_translated(state: PageState) -> None:
     """No word stands in a template outside of the catalogs, attributes that are read out included."""
-    marked = Translation(language="en", catalog=Marked())
-    context = {"ip_t": marked, "is_sandbox": True, "sandbox_url": "/panel", "return_seconds": 20}
+    context = {"ip_t": MARKED, "is_sandbox": True, "sandbox_url": "/panel", "return_seconds": 20}
     orders = [ORDERS[state], replace(ORDERS[state], unreachable_since=NOW, description="", anomalies=tuple(Anomaly))]
     pages = [render(order, **context | {"notice": notice}) for order in orders for notice in (None, *Notice)]
     pages += [
-        render_template(f"iterapay/{name}.html", **COMMON | context, token="t") for name in ("not_found", "problem")
+        render_template(f"iterapay/{name}.html", **COMMON | context, page_url="/") for name in ("not_found", "problem")
     ]
-    assert [word for html in pages for word in find_untranslated(html)] == []
+    assert [word for html in pages for word in find_untranslated(html, VALUES)] == []
 
 
 def test_a_word_outside_of_the_catalogs_is_found() -> None:
     """In the text and in an attribute, also beside a translated one."""
     html = '<p aria-label="Copy">⟦Send ⟦USDT⟧⟧ now 25.00 USD</p>'
-    assert find_untranslated(html) == ["now", "Copy"]
+    assert find_untranslated(html, "USD|USDT") == ["now", "Copy"]
 
 
 def hostile(order: Order) -> Order:
@@ -479,7 +405,7 @@ def test_the_method_is_changed_behind_a_quiet_disclosure() -> None:
 )
 def test_a_wrong_choice_is_answered_with_one_sentence(data: dict[str, str], problem: str | None) -> None:
     """The form says what to do, and the disclosure that holds it is open."""
-    app = create_app()
+    app = create_templates_app()
     app.config["WTF_CSRF_ENABLED"] = False
     with app.test_request_context("/pay/token", method="POST", data=data):
         form = MethodForm(METHODS)
@@ -493,7 +419,7 @@ def test_a_wrong_choice_is_answered_with_one_sentence(data: dict[str, str], prob
 @pytest.mark.parametrize(("data", "is_renewal"), [({"renew": "1"}, True), ({}, False)])
 def test_only_the_renewal_button_renews(data: dict[str, str], is_renewal: bool) -> None:
     """Checking and renewing share a form and differ by the button pressed."""
-    app = create_app()
+    app = create_templates_app()
     app.config["WTF_CSRF_ENABLED"] = False
     with app.test_request_context("/pay/token/check", method="POST", data=data):
         form = CheckForm()
@@ -502,13 +428,13 @@ def test_only_the_renewal_button_renews(data: dict[str, str], is_renewal: bool) 
 
 
 @pytest.mark.parametrize("template", ["not_found", "problem"])
-@pytest.mark.parametrize("token", ["token", None])
-def test_the_error_pages_keep_calm(template: str, token: str | None) -> None:
-    """They know no order, and still say that nothing is lost and whom to ask."""
-    text = words(render_template(f"iterapay/{template}.html", **COMMON, token=token))
-    assert "what you sent is not lost" in text.lower()
-    assert "Contact support" in text
-    assert ("Load this page again" in text) is (template == "problem" and token is not None)
+def test_the_error_pages_keep_calm(template: str) -> None:
+    """They know neither order nor visit, and still say that nothing is lost and whom to ask."""
+    page = Page(render_template(f"iterapay/{template}.html", **COMMON, page_url="/pay/token"))
+    assert "what you sent is not lost" in page.text.lower()
+    assert "Contact support" in page.text
+    again = [link["href"] for link in page.attributes("a") if "ip-button" in (link.get("class") or "")]
+    assert again == (["/pay/token"] if template == "problem" else [])
 
 
 @pytest.mark.parametrize("sandbox_url", ["/pay/sandbox/i1", None])
@@ -516,7 +442,7 @@ def test_a_sandbox_says_so_on_every_page(sandbox_url: str | None) -> None:
     """Nobody sends real money to a test, and the panel is a link away where there is one."""
     context = COMMON | {"is_sandbox": True, "sandbox_url": sandbox_url}
     pages = [render(order, **context) for order in ORDERS.values()]
-    pages += [render_template(f"iterapay/{name}.html", **context) for name in ("not_found", "problem")]
+    pages += [render_template(f"iterapay/{name}.html", **context, page_url="/") for name in ("not_found", "problem")]
     for html in pages:
         assert "TEST MODE This is a sandbox; real money sent here is lost." in words(html)
         assert ("Pay in the sandbox panel" in html) is (sandbox_url is not None)

@@ -83,7 +83,7 @@ class TestTokens:
 
     @pytest.mark.parametrize("suffix", ["", "/status"])
     def test_what_another_purpose_signed_opens_nothing(self, tmp_path, suffix):
-        """A session, a CSRF token and a link of the shop's own are as good as no token: the same page as for none."""
+        """A session, a CSRF token, a link of the shop's own or a payment link: the same page as for no token at all."""
         key = "a secret key of this test"
         shop = Shop(tmp_path)
         shop.place()
@@ -96,6 +96,7 @@ class TestTokens:
             cookie,
             TokenSigner(["the key of another shop"]).sign("1042"),
         ]
+        foreign += [state.sign("1042") for state in (shop.state.link_tokens, shop.state.visit_tokens)]
         absent = shop.client.get(f"/pay/{shop.state.tokens.sign('nobody')}{suffix}")
         assert absent.status_code == 404
         for token in foreign:
@@ -238,13 +239,32 @@ class TestHeaders:
         ):
             self.check(made_up, 404)
 
+    def test_on_the_pages_of_payment_links(self, tmp_path):
+        """On the link's own and on those of its visits, and on every refusal."""
+        shop = Shop(tmp_path, ITERAPAY_ADDRESSES_PER_HOUR=1)
+        path = shop.create_link()
+        mine = shop.come(path)
+        client = shop.client
+        for method in ("get", "head", "options"):
+            for page in (path, mine, f"{mine}/status"):
+                self.check(getattr(client, method)(page), 200)
+        self.check(client.get(f"{mine}/check"), 303)
+        self.check(client.post(f"{mine}/check"), 303)
+        self.check(client.post(path, data={"method": "99"}), 422)
+        self.check(client.post(path, data={"method": "1", "visit": "one-visit-too-many"}), 429)
+        for made_up in ("/pay/links/x", "/pay/visits/x", "/pay/visits/x/status"):
+            self.check(client.get(made_up), 404)
+        for made_up in ("/pay/links/x", "/pay/visits/x/check"):
+            self.check(client.post(made_up), 404)
+
     def test_on_what_another_site_sent(self, tmp_path):
         """A form without its CSRF token."""
         shop = Shop(tmp_path, WTF_CSRF_ENABLED=True)
         CSRFProtect(shop.app)
-        path = shop.place()
-        self.check(shop.client.post(path, data={"method": "1"}), 400)
-        self.check(shop.client.post("/pay/x/check"), 404)
+        for path in (shop.place(), shop.create_link()):
+            self.check(shop.client.post(path, data={"method": "1"}), 400)
+        for path in ("/pay/x/check", "/pay/links/x", "/pay/visits/x/check"):
+            self.check(shop.client.post(path), 404)
 
     def test_on_every_answer_of_the_webhook(self, tmp_path):
         """It answers no browser, and is no exception all the same."""
@@ -266,7 +286,12 @@ class TestHeaders:
         self.check(shop.client.get(f"{path}/status"), 500)
         (tmp_path / "down").mkdir()
         down = Shop(tmp_path / "down", iterapay=IteraPay(store=BrokenStore()), PROPAGATE_EXCEPTIONS=False)
-        for answer in (down.client.get(f"/pay/{down.state.tokens.sign('1')}"), _send_hint(down)):
+        pages = (
+            f"/pay/{down.state.tokens.sign('1')}",
+            "/pay/links/library",
+            f"/pay/visits/{down.state.visit_tokens.sign('1')}",
+        )
+        for answer in (*(down.client.get(page) for page in pages), _send_hint(down)):
             self.check(answer, 503)
 
     def test_on_the_panel_inside_a_shop(self, tmp_path):
@@ -296,6 +321,8 @@ class TestHeaders:
         shop = Shop(tmp_path, WTF_CSRF_ENABLED=True, SESSION_COOKIE_SECURE=True, SESSION_COOKIE_SAMESITE="Lax")
         path = shop.place()
         (cookie,) = shop.client.get(path).headers.getlist("Set-Cookie")
+        assert re.fullmatch(r"session=[^;]+; Secure; HttpOnly; Path=/; SameSite=Lax", cookie)
+        (cookie,) = shop.app.test_client().get(shop.create_link()).headers.getlist("Set-Cookie")
         assert re.fullmatch(r"session=[^;]+; Secure; HttpOnly; Path=/; SameSite=Lax", cookie)
         stranger = shop.app.test_client()
         for answer in (stranger.get(f"{path}/status"), stranger.post("/pay/webhook"), stranger.get("/pay/x")):

@@ -101,18 +101,22 @@ async function refresh() {
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const next = find("main[data-status]", page);
   if (!next) throw new Error("no order");
-  // What was opened, chosen or focused stays so if the new page has it.
+  // What was opened, chosen, focused or selected stays so if the new page has it.
   for (const { id, value, open, checked } of main.querySelectorAll("details[open], input:checked")) {
     const twin = page.getElementById(id);
     if (twin && twin.value === value) Object.assign(twin, open ? { open } : { checked });
   }
   const focused = document.activeElement;
   const target = main.contains(focused) && (page.getElementById(focused.id) || find("h1", next));
+  const selected = getSelection().toString().trim();
   document.title = page.title;
   main.replaceWith(next);
   main = next;
   enhance();
   if (target) target.focus({ preventScroll: true });
+  for (const text of main.querySelectorAll("bdi[id]")) {
+    if (text.textContent === selected) getSelection().selectAllChildren(text);
+  }
   const farewell = prepareReturn();
   if (news() && news() !== announced) announce(sentence() + farewell, main.dataset.politeness);
   announced = news();
