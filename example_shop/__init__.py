@@ -1,4 +1,4 @@
-"""Marginalia, a small stationery shop that takes crypto payments with flask-iterapay.
+"""Marginalia, a small stationery shop that takes crypto payments, and donations, with flask-iterapay.
 
 From a checkout, with nothing else installed, started or signed up for::
 
@@ -16,12 +16,14 @@ the environment says so::
     export FLASK_ITERAPAY_DATABASE_URL=postgresql+psycopg://...
     export FLASK_ITERAPAY_SUPPORT_URL=mailto:help@shop.example
     export FLASK_ITERAPAY_AML=require                 # or unless_failed
+    flask --app example_shop iterapay init-db         # the tables, before anything else; then start
     gunicorn --workers 4 "example_shop:create_app()"
     flask --app example_shop iterapay reconcile --every 30
 
 Read ``views`` first (place an order, send the customer to pay), then ``handlers`` (ship what is paid, exactly once),
-then ``templates/iterapay/base.html`` and ``static/payment.css`` (give the payment pages the shop's looks). The payment
-pages speak the customer's language, so nothing but the shop's name is added to them.
+``donations`` (a payment link, and what came in over it), and ``templates/iterapay/base.html`` with
+``static/payment.css`` (give the payment pages the shop's looks). The payment pages speak the customer's language, so
+nothing but the shop's name is added to them.
 """
 
 import os
@@ -39,8 +41,9 @@ from werkzeug.exceptions import HTTPException, InternalServerError, NotFound
 from werkzeug.wrappers import Response
 
 from . import handlers  # noqa: F401  Importing the module registers its handlers.
+from .database import create_tables
+from .donations import open_collection
 from .extensions import csrf, iterapay
-from .orders import create_tables
 from .views import shop
 
 __all__ = ["create_app"]
@@ -81,6 +84,7 @@ def create_app(config: Mapping[str, object] | None = None, *, instance_path: str
     app.add_template_filter(_format_moment, "moment")
     with app.app_context():
         create_tables()
+        open_collection()
     return app
 
 

@@ -1,4 +1,4 @@
-"""What the shop does when something happens to an order.
+"""What the shop does when something happens to an order, or to a donation.
 
 A handler runs after the change is committed, and again until it returns without an error: at least once, always with
 the same ``event.key``. The key in a table of our own, in the same transaction as the work, makes that exactly once.
@@ -8,12 +8,13 @@ import sqlite3
 
 from flask import current_app
 
-from flask_iterapay import OrderEvent
+from flask_iterapay import LinkEvent, OrderEvent
 
+from .database import transaction, utc_now
+from .donations import add_donation
 from .extensions import iterapay
-from .orders import transaction, utc_now
 
-__all__ = ["alert", "note", "ship"]
+__all__ = ["alert", "alert_of_donation", "note", "ship", "thank"]
 
 
 @iterapay.on("order.paid")
@@ -44,6 +45,20 @@ def note(event: OrderEvent) -> None:
 def alert(event: OrderEvent) -> None:
     """Tell the shop's people; a real shop would send a mail or open a ticket under ``event.key``."""
     current_app.logger.warning("order %s: %s (%s), please look", event.order_id, event.name, event.reason)
+
+
+@iterapay.on("link.payment_received")
+def thank(event: LinkEvent) -> None:
+    """Put a donation on the list, exactly once: its row is the work, and bears the event's key."""
+    with transaction() as db:
+        add_donation(db, event)
+
+
+@iterapay.on("link.payment_on_hold")
+@iterapay.on("link.payment_anomaly")
+def alert_of_donation(event: LinkEvent) -> None:
+    """Tell the shop's people, as of an order."""
+    current_app.logger.warning("donation %s: %s (%s), please look", event.contribution_id, event.name, event.reason)
 
 
 def _write_down(db: sqlite3.Connection, event: OrderEvent) -> bool:

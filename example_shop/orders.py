@@ -1,39 +1,14 @@
-"""The shop's own orders, in an SQLite file of its own. How an order is paid is flask-iterapay's to know, not ours."""
+"""The shop's own orders. How an order is paid is flask-iterapay's to know, not ours."""
 
 import json
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
-
-from flask import current_app
 
 from .cart import Cart
+from .database import transaction, utc_now
 
-__all__ = [
-    "ShopOrder",
-    "create_order",
-    "create_tables",
-    "get_order",
-    "get_order_of_cart",
-    "list_notes",
-    "list_orders",
-    "transaction",
-    "utc_now",
-]
-
-_TABLES = """
-CREATE TABLE IF NOT EXISTS orders (
-    order_id TEXT PRIMARY KEY, cart_id TEXT NOT NULL UNIQUE, customer TEXT NOT NULL,
-    total TEXT NOT NULL, lines TEXT NOT NULL, placed_at TEXT NOT NULL, shipped_at TEXT
-);
-CREATE TABLE IF NOT EXISTS notes (
-    event_key TEXT PRIMARY KEY, order_id TEXT NOT NULL, event_name TEXT NOT NULL, occurred_at TEXT NOT NULL
-);
-"""
+__all__ = ["ShopOrder", "create_order", "get_order", "get_order_of_cart", "list_notes", "list_orders"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,24 +22,6 @@ class ShopOrder:
     lines: list[tuple[int, str, Decimal]]
     placed_at: str
     shipped_at: str | None
-
-
-@contextmanager
-def transaction() -> Iterator[sqlite3.Connection]:
-    """Open the shop's database; commit at the end, roll back if anything raises."""
-    path = Path(current_app.instance_path, "shop.db")
-    with closing(sqlite3.connect(path, timeout=10, isolation_level="IMMEDIATE")) as db, db:
-        db.row_factory = sqlite3.Row
-        yield db
-
-
-def create_tables() -> None:
-    """Make the tables that are missing; safe in several workers at once."""
-    with transaction() as db:
-        # SQLite does not wait for a lock here. Whoever comes second finds the file switched by the first.
-        with suppress(sqlite3.OperationalError):
-            db.execute("PRAGMA journal_mode = WAL")
-        db.executescript(_TABLES)
 
 
 def create_order(cart: Cart, customer: str) -> ShopOrder:
@@ -104,11 +61,6 @@ def list_notes(order_id: str) -> list[sqlite3.Row]:
     """Return what happened to an order (``event_name``, ``occurred_at``), oldest first."""
     with transaction() as db:
         return db.execute("SELECT * FROM notes WHERE order_id = ? ORDER BY occurred_at, rowid", (order_id,)).fetchall()
-
-
-def utc_now() -> str:
-    """Return the present as ISO 8601 in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _parse_order(row: sqlite3.Row) -> ShopOrder:

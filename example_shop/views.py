@@ -1,4 +1,4 @@
-"""The shop's pages: catalogue, cart, checkout, and the orders of this browser."""
+"""The shop's pages: catalogue, cart, checkout, the orders of this browser, and what is given for the reading room."""
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
@@ -7,6 +7,7 @@ from flask_iterapay import HoldReason, Order, OrderNotFoundError, OrderStatus
 
 from . import orders
 from .cart import MAX_QUANTITY, PRODUCTS, drop_cart, get_cart, get_customer, save_cart
+from .donations import find_collection, list_donations
 from .extensions import iterapay
 
 __all__ = ["shop"]
@@ -95,6 +96,14 @@ def list_orders() -> str:
 def show_order(order_id: str) -> str:
     """Show one order: how it stands, what is in it and what happened to it."""
     return _render_order("shop/order.html", order_id)
+
+
+@shop.get("/donate")
+def donate() -> str:
+    """Show what is collected for, the way to give, and what was given."""
+    link = find_collection()
+    payment_url = link and iterapay.link_url(link)
+    return render_template("shop/donate.html", link=link, payment_url=payment_url, donations=list_donations())
 
 
 @shop.get("/favicon.ico")

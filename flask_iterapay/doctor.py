@@ -14,7 +14,7 @@ from .errors import (
     OversizedAnswerError,
     UnauthorizedError,
 )
-from .links.models import ContributionStatus
+from .links.models import ContributionStatus, Link, LinkStatus
 from .orders.entries import Entry
 from .orders.models import EventName, EventState
 from .web.state import IteraPayState
@@ -102,12 +102,19 @@ def _methods(state: IteraPayState) -> Iterator[Finding]:
         yield _ok(f"the API key works, and {len(offered)} payment methods are on offer")
     else:
         yield _problem("no payment method is on offer")
+    for link in islice(state.links.iterate(label=LinkStatus.OPEN), _NEWEST_LINKS):
+        if link.method_ids is not None and not offered & set(link.method_ids):
+            yield _problem(
+                f"link {link.link_id} offers no payment method that is on offer: {', '.join(link.method_ids)}"
+            )
 
 
 def _transactions(state: IteraPayState) -> Iterator[Finding]:
     try:
         state.client.list_transactions([_NO_INVOICE])
     except (UnauthorizedError, ForbiddenError, OversizedAnswerError) as error:
+        if _has_links(state):
+            yield _problem(f"transactions cannot be listed, so no payment over a link is ever seen: {error}")
         yield _warning(f"transactions cannot be listed, so invoices alone decide: {error}")
     except (BadRequestError, NotFoundError) as error:
         yield _warning(f"whether transactions can be listed is not known, since no invoice was asked about: {error}")
@@ -134,8 +141,18 @@ def _handlers(state: IteraPayState) -> Iterator[Finding]:
         yield _problem("no handler is registered for order.paid: nobody would be told of a payment")
 
 
+def _iterate_links(state: IteraPayState) -> Iterator[Link]:
+    # By status, for which there is an index: without one, a link is looked for among all that its visitors left.
+    for status in LinkStatus:
+        yield from state.links.iterate(label=status)
+
+
+def _has_links(state: IteraPayState) -> bool:
+    return next(_iterate_links(state), None) is not None
+
+
 def _link_handlers(state: IteraPayState) -> Iterator[Finding]:
-    if next(state.links.iterate(), None) is None:
+    if not _has_links(state):
         return
     if state.handlers[EventName.PAYMENT_RECEIVED]:
         yield _ok("link.payment_received has a handler")
@@ -145,7 +162,7 @@ def _link_handlers(state: IteraPayState) -> Iterator[Finding]:
 
 def _payments(state: IteraPayState) -> Iterator[Finding]:
     looked_at, failed, held = 0, [], []
-    for link in islice(state.links.iterate(), _NEWEST_LINKS):
+    for link in islice(_iterate_links(state), _NEWEST_LINKS):
         looked_at += 1
         payments = state.links.list_contributions(link.link_id, limit=_NEWEST_PAYMENTS)
         if any(map(_has_failed, payments)):

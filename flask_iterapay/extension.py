@@ -265,8 +265,12 @@ class IteraPay:
         """List what came in over a link, newest first by when the gateway saw it, whatever became of it.
 
         Only those of status ``received`` are money. ``before`` is the last one of the page before.
+
+        Raises:
+            LinkNotFoundError: there is no such link, which is something else than that nobody has paid.
         """
-        return current_iterapay.links.list_contributions(link_id, limit=limit, before=before)
+        links = current_iterapay.links
+        return links.list_contributions(links.get(link_id).link_id, limit=limit, before=before)
 
     def resolve_contribution(
         self, contribution_id: str, *, is_accepted: bool, actor: str, note: str = ""

@@ -86,11 +86,11 @@ def test_the_resolution_ends_a_hold(shop: ModuleType, capsys: pytest.CaptureFixt
 
 
 def test_the_link_takes_payments(shop: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    """The third snippet makes a payment link, and its handler hears of each payment."""
+    """The third snippet leads to a payment link, and its handler hears of each payment."""
     exec(LINK, vars(shop))
-    page = capsys.readouterr().out.strip()
-    assert page == "/pay/links/library"
     client: FlaskClient = shop.app.test_client()
+    page = client.get("/give").location
+    assert page == "/pay/links/library"
     html = client.get(page).text
     visit = re.search(r'name="visit" value="([^"]+)"', html)
     assert visit

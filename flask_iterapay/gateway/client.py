@@ -267,12 +267,19 @@ class GatewayClient:
     ) -> TransactionPage:
         """List one page of the transactions of these invoices, newest first, and of no other.
 
+        One that cannot be read is logged and left out, since it must not hide what others have paid.
         What arrives meanwhile moves the others on, so that the next page may repeat some of this one and misses none.
         """
         if not invoice_ids:
             return TransactionPage()
         found = self._read_transactions(
-            "list_newest_transactions", invoice_ids, self._http.start(), page, limit=limit, query=_NEWEST_FIRST
+            "list_newest_transactions",
+            invoice_ids,
+            self._http.start(),
+            page,
+            limit=limit,
+            query=_NEWEST_FIRST,
+            parse=codec.parse_readable_transactions,
         )
         return make_transaction_page(found, invoice_ids, number=page, limit=limit)
 
@@ -285,11 +292,12 @@ class GatewayClient:
         *,
         limit: int = PAGE_LIMIT,
         query: tuple[tuple[str, str], ...] = (),
+        parse: Callable[[object], Page[Transaction]] = codec.parse_transactions,
     ) -> Page[Transaction]:
         call = self._call(
             name,
             f"/merchants/{self._merchant}/transactions/list",
-            codec.parse_transactions,
+            parse,
             method="POST",
             query=(("page", str(page)), ("limit", str(limit)), *query),
             body=codec.format_transaction_filter(invoice_ids),

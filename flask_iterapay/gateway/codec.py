@@ -74,6 +74,7 @@ __all__ = [
     "parse_merchant",
     "parse_payment_methods",
     "parse_problem",
+    "parse_readable_transactions",
     "parse_transaction",
     "parse_transactions",
     "parse_webhook_registration",
@@ -179,6 +180,22 @@ def parse_transaction(data: object) -> Transaction:
 def parse_transactions(data: object) -> Page[Transaction]:
     """Read one page of transactions (C31)."""
     return _parse_page(data, parse_transaction)
+
+
+def parse_readable_transactions(data: object) -> Page[Transaction]:
+    """Read one page of transactions, and leave out those that cannot be read, so that one does not hide the others."""
+    page = _parse_page(data, _parse_readable_transaction)
+    found = tuple(transaction for transaction in page.items if transaction)
+    return Page(items=found, total=page.total, left_out=len(page.items) - len(found))
+
+
+def _parse_readable_transaction(data: object) -> Transaction | None:
+    try:
+        return parse_transaction(data)
+    except CodecError as error:
+        transaction_id = data.get("id") if isinstance(data, dict) else None
+        logger.error("transaction %.80r cannot be read and is left out: %s", transaction_id, error)
+        return None
 
 
 def parse_payment_methods(data: object) -> tuple[PaymentMethod, ...]:

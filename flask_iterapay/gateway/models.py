@@ -187,10 +187,14 @@ class WebhookRegistration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Generic[Item]):
-    """One page of a list; ``total`` is the gateway's own count, ``None`` if it gave none (contract C31)."""
+    """One page of a list; ``total`` is the gateway's own count, ``None`` if it gave none (contract C31).
+
+    ``left_out`` is how many of its items could not be read, where those that can be are worth having alone.
+    """
 
     items: tuple[Item, ...]
     total: int | None = None
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,9 +25,10 @@ def has_more(page: Page[Item], *, seen: int, limit: int) -> bool:
     The total ends a list, or a short page where no total is given; an empty page always does. Where there is a total,
     a short page is no end: the gateway may allow fewer items to a page than were asked for.
     """
-    if not page.items:
+    length = len(page.items) + page.left_out
+    if not length:
         return False
-    return len(page.items) == limit if page.total is None else seen < page.total
+    return length == limit if page.total is None else seen < page.total
 
 
 def iterate_pages(read_page: Callable[[int], Page[Item]], *, if_more: GatewayError | None = None) -> Iterator[Item]:
@@ -59,7 +60,7 @@ def make_transaction_page(
     """Judge a page by all that is on it, and keep the transactions of these invoices."""
     # The pages before were at least as long as this one. To count them by the limit would end the list too early
     # where the gateway allows fewer items to a page than were asked for.
-    seen = number * len(page.items)
+    seen = number * (len(page.items) + page.left_out)
     return TransactionPage(
         items=pick_transactions(page.items, invoice_ids),
         reaches_to=_find_reach(page.items),

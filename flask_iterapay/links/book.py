@@ -1,15 +1,16 @@
 """Writing transactions down: each as one contribution, however often and in whatever order it is read."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from ..errors import RecordExistsError
+from ..errors import RecordExistsError, UnreadableRecordError, VisitNotFoundError
 from ..gateway.models import Transaction
 from ..orders.ledger import Ledger
 from ..orders.models import Policy
 from .lifecycle import begin, settle, show_payment
-from .models import Contribution, Link, Visit, address_name
+from .models import Contribution, ContributionStatus, Link, Visit, address_name
 
 __all__ = ["ContributionBook", "is_awaited", "keep_watch"]
 
@@ -17,6 +18,10 @@ __all__ = ["ContributionBook", "is_awaited", "keep_watch"]
 _HORIZON = timedelta(days=1)
 _STRAGGLER_PAUSE = timedelta(days=1)
 _STRAGGLER_WATCH = timedelta(days=180)
+# The documentation knows "failed" alone where it speaks of money that is held for review, and may be released.
+_REFUSED_WATCH = timedelta(days=14)
+
+logger = logging.getLogger("flask_iterapay")
 
 
 class ContributionBook:
@@ -78,15 +83,23 @@ class ContributionBook:
 
     def _find_reference(self, contribution: Contribution, address: str | None) -> str | None:
         """Find the visit that an address was given out to, should the gateway tell the address."""
-        visit = self._visits.get_by_name(address_name(address)) if address else None
-        is_its_own = visit is not None and visit.link_id == contribution.link_id and visit.can_tell_payments
+        try:
+            visit = self._visits.get_by_name(address_name(address)) if address else None
+        except UnreadableRecordError as error:
+            logger.error("contribution %s belongs to a visit that cannot be read: %s", contribution.entry_id, error)
+            return None
+        is_its_own = visit is not None and visit.invoice_id == contribution.invoice_id and visit.can_tell_payments
         return visit.reference if visit and is_its_own else None
 
     def _show(self, contribution: Contribution, now: datetime) -> None:
         """Tell the visit that it belongs to, before it is saved: whoever dies in between does both again."""
         if contribution.reference:
             payment = show_payment(contribution)
-            self._visits.change(contribution.reference, lambda visit: visit.with_payment(payment, now))
+            try:
+                self._visits.change(contribution.reference, lambda visit: visit.with_payment(payment, now))
+            except (VisitNotFoundError, UnreadableRecordError) as error:
+                # It is a page that is missing, and no reason to lose sight of the money.
+                logger.error("contribution %s has no visit to be shown at: %s", contribution.entry_id, error)
 
     def _show_newest(self, contribution: Contribution, now: datetime) -> None:
         """Tell the visit again once it is saved, until that is the newest: somebody else may have been faster."""
@@ -104,9 +117,17 @@ def is_awaited(contribution: Contribution, now: datetime) -> bool:
 
 
 def keep_watch(contribution: Contribution, now: datetime) -> Contribution:
-    """Have a transaction that its link is not read so far back for asked for by itself, daily for half a year."""
+    """Have a transaction that its link is not read so far back for asked for by itself, once a day.
+
+    For half a year, if it is not final; for two weeks, if the gateway calls it failed.
+    """
     age = now - contribution.created_at
-    if contribution.is_final or not _HORIZON <= age < _STRAGGLER_WATCH:
+    is_refused = contribution.status is ContributionStatus.REFUSED and not contribution.is_decided
+    # No link is read any further back for one that failed, however young it is.
+    is_watched = (
+        age < _REFUSED_WATCH if is_refused else not contribution.is_final and _HORIZON <= age < _STRAGGLER_WATCH
+    )
+    if not is_watched:
         return replace(contribution, next_check_at=None)
     if contribution.next_check_at is not None and contribution.next_check_at > now:
         return contribution

@@ -266,7 +266,8 @@ class Visit(Entry):
     ``address`` and ``pay_amount`` are the gateway's own strings; the amount is what the minimum costs at the moment of
     asking. The first visit to hold an address ``is_first_holder``. Once the gateway gives the same address to another
     one, it ``is_address_shared``, and nobody can tell whose payments it receives. ``asked_until`` is how long somebody
-    may be at asking for the address; ``is_refused`` says that the gateway gives none.
+    may be at asking for the address, or nobody asks again after ``failures``; ``is_refused`` says that the gateway
+    gives none.
     """
 
     KIND: ClassVar[str] = "visit"
@@ -280,6 +281,7 @@ class Visit(Entry):
     is_first_holder: bool = False
     is_address_shared: bool = False
     asked_until: datetime | None = None
+    failures: int = 0
     is_refused: bool = False
     payments: tuple[VisitPayment, ...] = ()
 
@@ -333,7 +335,7 @@ class Tally(Entry):
 
     @property
     def entry_id(self) -> str:
-        """A hash of link and visitor."""
+        """The link's id and a hash of the visitor."""
         return self.tally_id
 
     @property

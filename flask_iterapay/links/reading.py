@@ -5,10 +5,11 @@ more than one with a few. What a reading has no time for is a backlog, and the n
 page at least. Until it is worked off, what is not final above it has to wait, or the backlog might wait for ever.
 """
 
+import logging
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from ..errors import GatewayError
+from ..errors import GatewayError, UnreadableRecordError
 from ..gateway.models import TransactionPage
 from ..orders.entries import Clock
 from ..orders.models import Policy
@@ -27,6 +28,9 @@ _READING_SECONDS = 10
 # Our assumption: a transaction is listed at most so long after its createdAt; see gateway.codec.
 _OVERLAP = timedelta(seconds=600)
 _IDLE_PAUSE_SECONDS = 6 * 3600
+
+
+logger = logging.getLogger("flask_iterapay")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +79,11 @@ class LinkReader:
         return now + timedelta(seconds=_IDLE_PAUSE_SECONDS if is_idle else pause_seconds(age))
 
     def poll_check_at(self, payable: Link) -> datetime | None:
-        """When a page that polls may have it read."""
-        return watched_check_at(payable, self._policy)
+        """When a page that polls may have it read: not for every page of a backlog."""
+        at = watched_check_at(payable, self._policy)
+        if at is None or payable.backlog is None or payable.read_at is None:
+            return at
+        return max(at, payable.read_at + timedelta(seconds=self._policy.sync_seconds))
 
     def read(self, payable: Link) -> LinkReading:
         """Read the newest transactions, then what was left over, and write each down."""
@@ -152,7 +159,12 @@ class _Walk:
             # One from the future must not hide those that come after it.
             self.newest = min(self.read_at, newest)
         for transaction in listed.items:
-            contribution, is_news = self._book.write(self._link, transaction, self.read_at)
+            try:
+                contribution, is_news = self._book.write(self._link, transaction, self.read_at)
+            except UnreadableRecordError:
+                # One damaged record must not keep the others' money from being seen.
+                logger.exception("link %r: %s is left alone", self._link.link_id, transaction.transaction_id)
+                continue
             self.has_news = self.has_news or is_news
             if is_awaited(contribution, self.read_at):
                 self.awaited_from = _earliest(self.awaited_from, transaction.created_at)

@@ -188,7 +188,9 @@ class LinkService:
         return sum(self.dispatch(item.contribution_id) for item in reversed(newest) if item.has_open_events)
 
     def resolve(self, contribution_id: str, *, is_accepted: bool, actor: str, note: str = "") -> Contribution:
-        """Let a person decide about a contribution that waits: take it as received, or turn it down for good.
+        """Let a person decide about a contribution that waits: take it as received, or turn it down.
+
+        One that was refused may be taken as received after all.
 
         Raises:
             ContributionNotOnHoldError: it is received or refused already.
@@ -197,7 +199,9 @@ class LinkService:
         _check_words(contribution_id, actor, note)
 
         def compute(contribution: Contribution) -> Contribution:
-            if contribution.status not in (ContributionStatus.ON_HOLD, ContributionStatus.CONFIRMING):
+            # What was turned down may turn out to have arrived, and must not be lost to the books for that.
+            undecided = {ContributionStatus.ON_HOLD, ContributionStatus.CONFIRMING}
+            if contribution.status not in undecided | ({ContributionStatus.REFUSED} if is_accepted else set()):
                 raise ContributionNotOnHoldError(contribution_id, f"it is {contribution.status}, not on hold")
             return decide(contribution, self._clock(), is_accepted=is_accepted, actor=actor, note=note)
 
@@ -225,7 +229,7 @@ class LinkService:
 
 
 def _with_terms(known: Link, wanted: Link) -> Link:
-    return replace(
+    changed = replace(
         known,
         description=wanted.description,
         minimum=wanted.minimum,
@@ -233,14 +237,15 @@ def _with_terms(known: Link, wanted: Link) -> Link:
         slug=wanted.slug,
         has_public_list=wanted.has_public_list,
     )
+    step = Note(at=wanted.created_at, reason="terms changed", actor="shop")
+    return known if changed == known else changed.with_note(step)
 
 
 def _parse_methods(link_id: str, methods: Sequence[str | int] | None) -> tuple[str, ...] | None:
     if methods is None:
         return None
-    is_list = not isinstance(methods, str) and all(
-        isinstance(method, str | int) and not isinstance(method, bool) for method in methods
-    )
+    is_list = isinstance(methods, Sequence) and not isinstance(methods, str | bytes)
+    is_list = is_list and all(isinstance(method, str | int) and not isinstance(method, bool) for method in methods)
     _check(link_id, is_list and len(methods) > 0, "methods are a list of payment methods' ids, and not an empty one")
     return tuple(dict.fromkeys(str(method) for method in methods))
 

@@ -31,7 +31,8 @@ __all__ = ["Reception"]
 
 _WINDOW = timedelta(hours=1)
 _ASKING = timedelta(seconds=60)
-_ASK_AGAIN = timedelta(seconds=15)
+_FIRST_PAUSE_SECONDS = 15
+_LONGEST_PAUSE_SECONDS = 600
 # Addresses given out are noted on the link about once a minute, so that visitors do not race each other for it.
 _VISITED_EVERY = timedelta(seconds=60)
 
@@ -124,8 +125,7 @@ class Reception:
         try:
             return self._ask(link, asking)
         except GatewayError:
-            # A page in every visitor's hands must not ask a gateway in trouble every two seconds.
-            self._visits.change(reference, lambda visit: replace(visit, asked_until=self._clock() + _ASK_AGAIN))
+            self._visits.change(reference, lambda visit: _wait(visit, self._clock()))
             raise
 
     def _find_offered(self, link: Link, method_id: str) -> PaymentMethod:
@@ -204,6 +204,9 @@ class Reception:
         now = self._clock()
 
         def compute(visit: Visit, *, is_shared: bool = False) -> Visit:
+            if visit.address:
+                # Asking took so long that another one went on, and this address was shown already.
+                return visit
             return replace(
                 visit,
                 invoice_id=record.invoice_id,
@@ -229,8 +232,19 @@ class Reception:
             self._visits.change(owner.reference, lambda visit: replace(visit, is_address_shared=True))
 
     def _refuse(self, visit: Visit) -> Visit:
-        self._visits.change(visit.reference, lambda visit: replace(visit, is_refused=True, asked_until=None))
+        visit = self._visits.change(
+            visit.reference,
+            lambda visit: visit if visit.address else replace(visit, is_refused=True, asked_until=None),
+        )
+        if visit.address:
+            return visit
         raise LinkMethodError(visit.link_id, f"the gateway gives no address for {visit.method.name!r:.80}")
+
+
+def _wait(visit: Visit, now: datetime) -> Visit:
+    """Let a page ask ever more rarely: a gateway in trouble may have made an invoice each time, and not said so."""
+    pause = min(_FIRST_PAUSE_SECONDS * 4**visit.failures, _LONGEST_PAUSE_SECONDS)
+    return replace(visit, asked_until=now + timedelta(seconds=pause), failures=visit.failures + 1)
 
 
 def _is_busy(link: Link, method: PaymentMethod, now: datetime) -> bool:

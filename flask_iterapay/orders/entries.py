@@ -155,10 +155,14 @@ class Intent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """Who holds it may read the gateway for this payable; it ends by itself."""
+    """Who holds it may read the gateway for this payable; it ends by itself.
+
+    With ``is_hinted`` there was news while it was held, so that its holder reads once more.
+    """
 
     token: str
     expires_at: datetime
+    is_hinted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

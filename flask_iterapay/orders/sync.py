@@ -88,8 +88,8 @@ class Synchronizer(Generic[AnyPayable, AnyReading]):
     def sync(self, entry_id: str, *, is_hinted: bool = False) -> AnyPayable:
         """Read the gateway for a payable and settle it; return it as it stands then.
 
-        If somebody else holds the claim, nothing is read here. With ``is_hinted`` it is marked due again, so that the
-        holder, whose save then fails, reads once more.
+        If somebody else holds the claim, nothing is read here. With ``is_hinted`` the claim is marked, so that its
+        holder saves what he has and reads once more.
 
         Raises:
             GatewayError: the gateway could not be read; the payable keeps its state and stays due.
@@ -119,12 +119,12 @@ class Synchronizer(Generic[AnyPayable, AnyReading]):
             except GatewayError as error:
                 self._give_up(entry_id, token, error)
                 raise
-            payable, is_applied = self._apply(payable, reading, token)
-            if is_applied and reading.failure:
+            payable, is_last = self._apply(payable, reading, token)
+            if reading.failure:
                 raise reading.failure
-            if is_applied:
+            if is_last:
                 return payable
-            is_hinted = False
+            is_hinted, next_read_at = False, None
         return payable
 
     def poll(self, entry_id: str) -> AnyPayable:
@@ -171,21 +171,22 @@ class Synchronizer(Generic[AnyPayable, AnyReading]):
             if next_read_at and not _has_come(next_read_at(payable), now):
                 return payable
             if payable.claim and payable.claim.expires_at > now:
-                return replace(payable, claim=None, next_check_at=now) if is_hinted else payable
+                return replace(payable, claim=replace(payable.claim, is_hinted=True)) if is_hinted else payable
             return replace(payable, claim=Claim(token=token, expires_at=now + timedelta(seconds=_CLAIM_SECONDS)))
 
         return self._ledger.change(entry_id, compute)
 
     def _apply(self, payable: AnyPayable, reading: AnyReading, token: str) -> tuple[AnyPayable, bool]:
-        """Save what was read while the claim is still ours; tell whether it was."""
-        while True:
-            now = self._clock()
+        """Save what was read while the claim is still ours; tell whether there is nothing more to read."""
+        while payable.claim is not None and payable.claim.token == token:
+            now, is_hinted = self._clock(), payable.claim.is_hinted
             settled = self._finish(self._reader.settle(payable, reading, now), reading.failure, now)
+            # Due again, should this process not come to read once more.
+            settled = replace(settled, next_check_at=now) if is_hinted and not reading.failure else settled
             if saved := self._ledger.save(settled):
-                return saved, True
+                return saved, not is_hinted
             payable = self._ledger.get(payable.entry_id)
-            if payable.claim is None or payable.claim.token != token:
-                return payable, False
+        return payable, False
 
     def _give_up(self, entry_id: str, token: str, error: GatewayError) -> None:
         def compute(payable: AnyPayable) -> AnyPayable:

@@ -216,9 +216,14 @@ def test_a_page_that_comes_too_late_is_no_page(gateway, client, clock):
 
 
 @pytest.mark.parametrize("field", ["id", "invoiceID", "amount", "state", "createdAt"])
-def test_a_page_with_a_broken_transaction_is_refused_whole(gateway, client, transaction, field):
-    """One that cannot be read might be ours, and leaving it out would hide it."""
+def test_a_broken_transaction_does_not_hide_the_others(gateway, client, transaction, caplog, field):
+    """It is logged and left out, counts for the length of its page, and refuses a list that must be whole."""
     broken = {name: value for name, value in transaction.items() if name != field}
-    gateway.answer({"data": [transaction, broken], "total": 2})
+    gateway.answer({"data": [transaction, broken]})
+    page = client.list_newest_transactions([INVOICE_ID], limit=2)
+    assert [item.transaction_id for item in page.items] == [transaction["id"]]
+    assert page.has_more
+    assert "cannot be read and is left out" in caplog.text
+    gateway.answer({"data": [transaction, broken]})
     with pytest.raises(MalformedAnswerError):
-        client.list_newest_transactions([INVOICE_ID])
+        client.list_transactions([INVOICE_ID])

@@ -13,7 +13,7 @@ from servers import serving
 from shops import Shop, csrf_token
 from werkzeug.test import Client
 
-from flask_iterapay import ConfigurationError, IteraPay, IteraPayError, OrderStatus
+from flask_iterapay import ConfigurationError, IteraPay, IteraPayError, LinkEvent, OrderStatus
 from flask_iterapay.cli import cli
 from flask_iterapay.gateway.signing import SIGNATURE_HEADER, sign
 from flask_iterapay.orders.models import OrderEvent
@@ -47,15 +47,27 @@ class Walk:
         self.iterapay.init_app(self.app)
         self.app.register_blueprint(self.iterapay.blueprint, url_prefix="/pay")
         self.iterapay.on("order.paid")(self.fail)
+        self.iterapay.on("link.payment_received")(self.fail)
         self.client = self.app.test_client()
         self.state = self.app.extensions["iterapay"]
 
-    def fail(self, event: OrderEvent) -> None:
-        raise RuntimeError(f"the warehouse is closed for {event.order_id}")
+    def fail(self, event: OrderEvent | LinkEvent) -> None:
+        raise RuntimeError(f"the warehouse is closed for {event.key}")
 
     def place(self, order_id: str) -> str:
         with self.app.app_context():
             return self.iterapay.checkout_url(self.iterapay.place_order(order_id, amount="25.00", return_url="/thanks"))
+
+    def create_link(self, link_id: str, **terms: str) -> str:
+        with self.app.app_context():
+            return self.iterapay.link_url(self.iterapay.create_link(link_id, **terms))
+
+    def come(self, path: str, number: int) -> str:
+        """Choose a method at a link; returns the page of the visit."""
+        fields = {"csrf_token": csrf_token(self.get(path)), "method": "1", "visit": f"visitor-number-{number}"}
+        answer = self.client.post(path, data=fields, buffered=True)
+        self.keep(path, answer)
+        return str(answer.location)
 
     def get(self, path: str) -> str:
         return self.keep(path, self.client.get(path, buffered=True))
@@ -155,6 +167,38 @@ def walk_through_payment(walk: Walk, gateway: canaries.EchoingGateway) -> None:
     walk.keep("a form without its token", walk.client.post(path, data={"method": "1"}))
 
 
+def walk_through_link(walk: Walk, gateway: canaries.EchoingGateway) -> None:
+    """Come to a link, pay, be told, look again; then have every call refused, and send everything that is refused."""
+    path = walk.create_link("library", minimum="20.00", slug="library")
+    mine = walk.come(path, 1)
+    visit = walk.state.links.get_visit(walk.state.visit_tokens.verify(mine.rpartition("/")[2]))
+    data = {"action": "pay_exact", "address": visit.address}
+    Client(gateway.inner).post(f"/panel/invoices/{visit.invoice_id}", data=data).close()
+    body = f'{{"invoiceID": "{visit.invoice_id}"}}'.encode()
+    walk.send(body, sign(body, canaries.WEBHOOK_SECRET))
+    for gateway.status in (None, "400", "401", "403", "404", "429", "500", "302"):
+        for page in (path, mine, f"{mine}/status", f"{mine}/check"):
+            walk.get(page)
+        walk.post(f"{mine}/check", mine)
+        walk.get(walk.come(path, int(gateway.status or 2)))
+        walk.send(body, sign(body, canaries.WEBHOOK_SECRET))
+        walk.attempt("sync_link", lambda: walk.iterapay.sync_link("library"))
+        walk.attempt("reconcile", lambda: walk.iterapay.reconcile())
+    gateway.status = None
+    for page in ("/pay/links/made-up", "/pay/visits/made-up", f"{mine}x"):
+        walk.get(page)
+    walk.keep("a form without its token", walk.client.post(path, data={"method": "1"}))
+    walk.post(path, path, method="99", visit="short")
+    for arguments in (
+        ("list",),
+        ("show", "library"),
+        ("payments", "library"),
+        ("visit", visit.reference),
+        ("sync", "x"),
+    ):
+        walk.run("link", *arguments)
+
+
 def walk_through_refusals(walk: Walk, gateway: canaries.EchoingGateway) -> None:
     """Have every call refused by a gateway that echoes key, token and secret."""
     path, new = walk.place("2"), walk.place("3")
@@ -191,8 +235,11 @@ def walk_without_database(walk: Walk) -> None:
     token = csrf_token(walk.get(path))
     files = [file.rename(file.with_name(f"was-{file.name}")) for file in sorted(walk.folder.glob("iterapay.sqlite3*"))]
     (walk.folder / "iterapay.sqlite3").mkdir()
-    walk.get(path)
-    walk.keep("a form", walk.client.post(path, data={"csrf_token": token, "method": "1"}))
+    visit = f"/pay/visits/{walk.state.visit_tokens.sign('x')}"
+    for page in (path, "/pay/links/library", visit, f"{visit}/status"):
+        walk.get(page)
+    for target in (path, "/pay/links/library", f"{visit}/check"):
+        walk.keep("a form", walk.client.post(target, data={"csrf_token": token, "method": "1"}))
     walk.send(b'{"invoiceID": "x"}', sign(b'{"invoiceID": "x"}', canaries.WEBHOOK_SECRET))
     walk.attempt("get_order", lambda: walk.iterapay.get_order("4"))
     walk.run("reconcile")
@@ -204,6 +251,7 @@ def walk_without_database(walk: Walk) -> None:
 def test_no_secret_is_left_anywhere(walk, gateway, recorder, tmp_path):
     """Logs of every library at DEBUG, pages, headers, cookies, JSON, commands, representations, tracebacks, files."""
     walk_through_payment(walk, gateway)
+    walk_through_link(walk, gateway)
     walk_through_refusals(walk, gateway)
     walk_through_commands(walk)
     walk_without_database(walk)
@@ -212,7 +260,8 @@ def test_no_secret_is_left_anywhere(walk, gateway, recorder, tmp_path):
     assert walk.search.find() == []
     loggers = {place for place, _ in recorder.lines}
     assert {"log of flask_iterapay", "log of httpx", "log of httpcore.http11"} <= loggers
-    assert any("the warehouse is closed" in text for _, text in recorder.lines)
+    for name in ("order.paid", "link.payment_received"):
+        assert any(f"the warehouse is closed for {name}" in text for _, text in recorder.lines)
 
 
 def test_a_gateway_in_the_same_process_leaves_none_either(tmp_path, recorder):
@@ -227,8 +276,10 @@ def test_a_gateway_in_the_same_process_leaves_none_either(tmp_path, recorder):
     search = Search()
     shop.choose(shop.place())
     shop.act("pay_exact")
-    invoice = f"panel/invoices/{shop.order().current_invoice_id}"
-    for path in ("panel/", "panel/settings", "panel/deliveries", invoice, "payment_methods", "nowhere"):
+    mine = shop.come(shop.create_link())
+    shop.send(mine)
+    invoices = [f"panel/invoices/{item}" for item in (shop.order().current_invoice_id, shop.visit(mine).invoice_id)]
+    for path in ("panel/", "panel/settings", "panel/deliveries", *invoices, "payment_methods", "nowhere"):
         answer = shop.client.get(f"/pay/sandbox/{path}", buffered=True)
         search.add(path, f"{answer.headers} {answer.text}")
     for name, text in describe_objects([shop.state, shop.state.sandbox.extensions]):
@@ -284,6 +335,11 @@ def leak_by_page(walk):
     walk.app.view_functions["iterapay.status"] = lambda token: str(walk.app.config)
 
 
+def leak_by_visit(walk):
+    """A visitor's page that is as open."""
+    walk.app.view_functions["iterapay.visit_status"] = lambda token: str(walk.app.config)
+
+
 def leak_by_header(walk):
     """A response that says what it was signed with."""
 
@@ -305,6 +361,7 @@ def leak_by_database(walk):
         (leak_by_handler, "log of shop"),
         (leak_by_error, "log of flask_iterapay"),
         (leak_by_page, "answer to /pay/"),
+        (leak_by_visit, "answer to /pay/visits/"),
         (leak_by_header, "answer to webhook"),
         (leak_by_database, "file iterapay.sqlite3"),
     ],
@@ -313,6 +370,7 @@ def test_a_leak_is_found_where_it_is(leak, place, walk, gateway, recorder, secre
     """The search turns red for each kind of place, and names it."""
     leak(walk)
     walk_through_payment(walk, gateway)
+    walk_through_link(walk, gateway)
     walk.look_around()
     walk.search.seen += recorder.lines
     assert any(found.startswith(place) for found in walk.search.find())

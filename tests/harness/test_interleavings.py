@@ -16,7 +16,7 @@ from flask_iterapay.orders.stores.sqlalchemy import SQLAlchemyStore
 pytestmark = pytest.mark.harness
 
 STEPS = 40
-EXAMPLES = 60
+EXAMPLES = 400
 STORES: dict[str, Callable[[Path], OrderStore]] = {
     "memory": lambda folder: MemoryStore(),
     "sqlite": lambda folder: SQLAlchemyStore(f"sqlite:///{folder / 'shop.sqlite3'}", create_tables=True),

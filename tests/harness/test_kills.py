@@ -1,24 +1,19 @@
 """Kill -9 at every point of an order's life: whoever goes on finds it whole, and it ends as if nothing had been."""
 
-import multiprocessing
 import random
 import signal
-from collections.abc import Callable
 from dataclasses import replace
-from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
-from killed_shop import COURSES, NEWS, Flaw, KilledShop, Life, find_wrongs
+from killed_shop import COURSES, KilledShop, OrderLife, find_wrongs
+from mortals import NEWS, Flaw, Live, die_at_random, start_living
 from servers import name_database
 
 from flask_iterapay.orders.stores.sqlalchemy import SQLAlchemyStore
 
 pytestmark = [pytest.mark.harness, pytest.mark.process]
 
-_PATIENCE_SECONDS = 60
-_DRIVERS = ("sqlalchemy.dialects.postgresql.psycopg", "psycopg", "sqlalchemy.dialects.mysql.pymysql", "pymysql")
-_SUPPORT = Path(__file__).parents[1] / "support"
 _FIRST_WRITES = ("placing", "saving the intent", "saving the invoice id", "claiming", "saving the address")
 _WRITES = (*_FIRST_WRITES, "saving the news", "leasing", "concluding")
 _REQUESTS = ("listing methods", "creating", "reading the invoice", "asking for the address", "listing transactions")
@@ -36,33 +31,19 @@ _LAST_NUMBER = 160
 
 
 @pytest.fixture(scope="module")
-def live() -> Callable[[Life], int | None]:
-    """Lives a life in a process of its own, forked from one that has everything imported; returns the exit code."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["killed_shop", *_DRIVERS])
-    with pytest.MonkeyPatch.context() as environment:
-        # The server that forks is started with this environment and with nothing else of ours.
-        environment.setenv("PYTHONPATH", str(_SUPPORT))
-        forkserver.ensure_running()
-
-    def live(life: Life) -> int | None:
-        process = context.Process(target=life.live)
-        process.start()
-        process.join(_PATIENCE_SECONDS)
-        process.kill()
-        return process.exitcode
-
-    return live
+def live() -> Live:
+    """Lives a life in a process of its own; returns the exit code."""
+    return start_living()
 
 
 @pytest.fixture
-def first_life(database_url: str, tmp_path: Path) -> Life:
+def first_life(database_url: str, tmp_path: Path) -> OrderLife:
     """The beginning of an order, with tables to keep it in."""
     SQLAlchemyStore(database_url, create_tables=True)
-    return Life(database_url=database_url, folder=tmp_path)
+    return OrderLife(database_url=database_url, folder=tmp_path)
 
 
-def carry_on(life: Life, *, deaths: int) -> list[str]:
+def carry_on(life: OrderLife, *, deaths: int) -> list[str]:
     """Finish the order in this process, with nothing of the dead one's memory; tell what is wrong in the end."""
     shop = KilledShop(replace(life, point=None, number=None))
     shop.carry_on()
@@ -108,16 +89,13 @@ def test_kills_at_random_lose_nothing(first_life, live, scale, note_figure):
     note_figure(subject, figure)
 
 
-def _die_at_random(first_life: Life, live: Callable[[Life], int | None], seed: int) -> tuple[Life, int]:
+def _die_at_random(first_life: OrderLife, live: Live, seed: int) -> tuple[OrderLife, int]:
     chance = random.Random(seed)
     folder = first_life.folder / str(seed)
     folder.mkdir()
     course, news = chance.choice(list(COURSES)), chance.choice(NEWS)
     life = replace(first_life, folder=folder, order_id=f"random-{seed}", course=course, news=news)
-    deaths = 0
-    for _ in range(chance.randint(1, 3)):
-        deaths += live(replace(life, number=chance.randint(1, _LAST_NUMBER))) == -signal.SIGKILL
-    return life, deaths
+    return life, die_at_random(life, live, chance, last_number=_LAST_NUMBER)
 
 
 def test_an_effect_after_the_commit_is_lost(first_life, live):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -59,6 +60,22 @@ class TestTrouble:
             shop.reconcile()
         assert (len(shop.written), shop.link.backlog) == (600, None)
         assert len(shop.handled) == len(set(shop.handled)) == 600
+
+    def test_a_record_that_cannot_be_read_hides_none_of_the_others(self, caplog):
+        """Not on its page, nor on those that follow."""
+        shop = Shop()
+        shop.fill(120)
+        shop.arrive("pending", 10)
+        shop.arrive("pending", 100)
+        shop.sync()
+        record = shop.store.get("contribution:inv-1:tx-10")
+        shop.store.save(replace(record, body="{", version=record.version + 1), expected_version=record.version)
+        for number in (10, 100):
+            shop.arrive("settled", number)
+        shop.arrive("settled", "new")
+        assert shop.sync() == [1, 2, 3]
+        assert {shop.get(name).status for name in (100, "new")} == {ContributionStatus.RECEIVED}
+        assert "tx-10 is left alone" in caplog.text
 
     def test_what_is_awaited_is_read_again_when_the_backlog_is_worked_off(self):
         """What was not final above it is not forgotten for what was below."""

@@ -190,11 +190,11 @@ class TestAttribution:
         [
             make_visit(is_address_shared=True),
             make_visit(is_first_holder=False, is_address_shared=True),
-            make_visit(link_id="another"),
+            make_visit(invoice_id="another"),
             make_visit(address="t-1"),
             make_visit(address=None),
         ],
-        ids=["shared", "second holder", "of another link", "other spelling", "no address yet"],
+        ids=["shared", "second holder", "of another invoice", "other spelling", "no address yet"],
     )
     def test_what_cannot_be_told_is_attributed_to_nobody(self, visit):
         """No visitor is shown what may be another's."""
@@ -257,3 +257,16 @@ class TestAttribution:
             decided = desk.book.change(desk.all[0], make_decision, at(300))
             assert decided.status is (ContributionStatus.RECEIVED if is_accepted else ContributionStatus.REFUSED)
             assert desk.payments() == [("tx-1", decided.status)], (call, is_after)
+
+
+def test_a_visit_that_cannot_be_read_hides_no_payment_that_is_new():
+    """It is written as if its address had never been given out, and attributed once the record is mended."""
+    desk = Desk(make_visit())
+    record = desk.visits.store.get("visit:AAAA")
+    spoilt = replace(record, body="{", version=2)
+    assert desk.visits.store.save(spoilt, expected_version=1)
+    contribution, _ = desk.write(make_transfer("pending", address="T-1"))
+    assert (contribution.status, contribution.reference) == (ContributionStatus.CONFIRMING, None)
+    assert desk.visits.store.save(replace(record, version=3), expected_version=2)
+    contribution, _ = desk.write(make_transfer(address="T-1"), 130)
+    assert (contribution.events[0].reference, desk.payments()) == ("AAAA", [("tx-1", "received")])

@@ -218,7 +218,8 @@ Settle = Callable[[Contribution, Transaction, datetime, Policy], Contribution]
 def take(settle: Settle, known: Contribution, step: Step, policy: Policy) -> Contribution:
     if not step.is_decision:
         return settle(known, make_transfer(step.word), at(step.seconds), policy)
-    if known.status not in (CONFIRMING, ON_HOLD):
+    # As the service has it: what waits may be decided either way, and what was refused may be taken after all.
+    if known.status is RECEIVED or (known.status is REFUSED and step.word == "refuse"):
         return known
     return decide(known, at(step.seconds), is_accepted=step.word == "accept", actor="ann", note="")
 
@@ -255,7 +256,11 @@ def _list_broken(
         yield "received and its event do not belong together"
     if after.status is RECEIVED is not before.status and step.word not in {*counting, "accept"}:
         yield "money was counted that nobody vouches for"
-    if before.is_decided and (after.status, after.hold_reason) != (before.status, before.hold_reason):
+    if (
+        before.is_decided
+        and not step.is_decision
+        and (after.status, after.hold_reason) != (before.status, before.hold_reason)
+    ):
         yield "what a person decided did not stand"
     is_missed = is_newest and step.word in counting and not before.is_decided and after.status is not RECEIVED
     if is_missed or (is_newest and step.word in ("failed", "flagged") and after.status is CONFIRMING):

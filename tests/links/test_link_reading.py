@@ -235,3 +235,38 @@ class TestStragglers:
         shop.arrive("pending", 1, ago=2 * DAY)
         shop.sync()
         assert shop.get(1).next_check_at == shop.clock() + timedelta(days=1)
+
+    def test_what_failed_is_asked_for_by_itself_for_two_weeks(self):
+        """What the gateway calls failed may be held, and released later; the list is not read so far back for it."""
+        shop = Shop()
+        shop.gateway.most = 10
+        shop.arrive("failed", 1)
+        for number in range(30):
+            shop.clock.advance(300)
+            shop.arrive("settled", f"later-{number}")
+        shop.sync()
+        assert (shop.get(1).status, shop.sync()) == (ContributionStatus.REFUSED, [1])
+        for _ in range(10):
+            shop.clock.advance(DAY)
+            shop.reconcile()
+        assert 9 <= len(shop.gateway.asked) <= 10
+        shop.arrive("settled", 1)
+        shop.clock.advance(DAY)
+        shop.reconcile()
+        assert shop.get(1).status is ContributionStatus.RECEIVED
+        assert "link.payment_received:inv-1:tx-1" in shop.handled
+
+    def test_what_failed_is_left_alone_after_two_weeks(self):
+        """It will not come to anything any more."""
+        shop = Shop()
+        shop.gateway.most = 10
+        shop.arrive("failed", 1)
+        for number in range(30):
+            shop.clock.advance(300)
+            shop.arrive("settled", f"later-{number}")
+        shop.sync()
+        for _ in range(20):
+            shop.clock.advance(DAY)
+            shop.reconcile()
+        assert 12 <= len(shop.gateway.asked) <= 15
+        assert shop.get(1).next_check_at is None

@@ -41,6 +41,24 @@ class Visitor:
         assert invoice
         assert self.submit(invoice[1], action=action).status_code == 303
 
+    def donate(self, action: str, method: str = "1") -> str:
+        """Ask for an address to donate to, and let ``action`` happen to it in the panel; return the visit's page."""
+        link = re.search(r'class="button wide" href="([^"]+)"', self.get("/donate").text)
+        assert link
+        visit = re.search(r'name="visit"[^>]* value="([^"]+)"', self.get(link[1]).text)
+        assert visit
+        path = self.submit(link[1], method=method, visit=visit[1]).location
+        panel = re.search(r'href="(/pay/sandbox/panel/invoices/[^"?]+)', self.get(path).text)
+        assert panel
+        assert self.submit(panel[1], action=action).status_code == 303
+        return path
+
+    def list_donations(self) -> list[str]:
+        """Return what the donation page lists, each donation in one line, without its time."""
+        items = re.findall(r"<li data-news>(.*?)</li>", self.get("/donate").text, flags=re.DOTALL)
+        texts = (re.sub(r", <time.*?</time>|<[^>]+>", " ", item) for item in items)
+        return [" ".join(text.split()) for text in texts]
+
     def list_order_ids(self) -> list[str]:
         """Return the ids in this browser's order history, newest first."""
         return re.findall(r'href="/orders/(\d+)"', self.get("/orders").text)

@@ -94,7 +94,7 @@ class Walk:
         # The handler runs after the response that brought the news; the history page turns by itself.
         self.page.locator("main li").filter(has_text="Shipped").wait_for()
         with self.app.app_context():
-            from example_shop.orders import transaction
+            from example_shop.database import transaction
 
             with transaction() as db:
                 keys = [row["event_key"] for row in db.execute("SELECT * FROM notes WHERE event_name = 'order.paid'")]

@@ -86,13 +86,17 @@ def order_everything(visitor: Any, app: Flask) -> None:
 
 
 def test_no_page_has_a_fault(inspector: Inspector, visits, visitor, shop_app):
-    """Empty and full, with an order in every tone that a status has."""
-    faults = [fault for path in ("/cart", "/orders", "/nowhere") for fault in inspector.find_faults(path)]
+    """Empty and full, with an order and a donation in every tone that a status has."""
+    faults = [fault for path in ("/cart", "/orders", "/donate", "/nowhere") for fault in inspector.find_faults(path)]
     visits.problems = [problem for problem in visits.problems if "/nowhere" not in problem]
     order_everything(visitor, shop_app)
     assert all(f"badge-{tone}" in visitor.get("/orders").text for tone in ("open", "check", "done", "over"))
+    for action in ("pay_exact", "pay_pending", "aml_fail"):
+        visitor.donate(action, method="5")
+    assert all(f"badge-{tone}" in visitor.get("/donate").text for tone in ("open", "check"))
     inspector.sign_in(visitor)
-    for path in ("/cart", "/", "/orders", "/thanks/1002", *(f"/orders/100{number}" for number in (1, 3, 4, 5))):
+    paths = ("/cart", "/", "/orders", "/donate", "/thanks/1002", *(f"/orders/100{number}" for number in (1, 3, 4, 5)))
+    for path in paths:
         faults += inspector.find_faults(path)
     assert faults == []
 

@@ -335,11 +335,12 @@ def test_a_broken_database_is_admitted_politely(visitor, shop_app):
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/cart", "/orders", "/orders/1001", "/thanks/1001", "/nowhere", "/static/live.js"]
+    "path", ["/", "/cart", "/orders", "/orders/1001", "/thanks/1001", "/donate", "/nowhere", "/static/live.js"]
 )
 def test_every_page_keeps_to_a_strict_policy(visitor, path):
     """No script, style, event handler or picture that is not a file of the shop."""
     visitor.order()
+    visitor.donate("aml_fail")
     answer = visitor.get(path)
     policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy

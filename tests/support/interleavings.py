@@ -10,9 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from logbooks import LONGEST_PAUSE, BrokenPromiseError, Logbook, demand
-from troubled_shops import PAUSES, RARELY, Trouble, TroubledShop, make_troubles
+from troubled_shops import KINDS, Trouble, TroubledShop
 from truths import Truth
 from worlds import make_service
 
@@ -60,11 +60,20 @@ ACTIONS = (
     "release",
 )
 ORDERS = st.sampled_from(ORDER_IDS)
-TROUBLES = make_troubles(DEEDS)
+PAUSES = st.sampled_from((0, 0, 0, 0, 1, 16, 61, 91, 901, 7201))
+RARELY = st.sampled_from((False, False, False, True))
+TROUBLES = st.builds(
+    Trouble,
+    kind=st.sampled_from(KINDS),
+    place=st.sampled_from(("store", "wire")),
+    calls=st.integers(0, 6),
+    is_after=st.booleans(),
+    meanwhile=st.sampled_from(DEEDS),
+)
 _ROUNDS = 5
 
 
-class Interleavings(TroubledShop):
+class Interleavings(TroubledShop, RuleBasedStateMachine):
     """A shop with several orders, and everybody who has to do with them."""
 
     def prepare(self) -> None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from builders import START, USDT, at
+from worlds import World
 
 from flask_iterapay.gateway.models import Transaction, TransactionState
 from flask_iterapay.links.lifecycle import begin, settle
@@ -68,3 +69,11 @@ def make_visit(reference: str = "AAAA", address: str | None = "T-1", **fields: A
         is_first_holder=address is not None,
     )
     return replace(visit, **fields)
+
+
+def receive_payment(world: World, action: str = "pay_exact") -> str:
+    """Have a visitor pay and the link read; return the id of the contribution."""
+    world.clock.advance(1)
+    world.pay(world.visit(reference=f"REF-{len(world.wire.requests)}"), action)
+    world.links.sync("donations")
+    return world.links.list_contributions("donations", limit=1)[0].contribution_id

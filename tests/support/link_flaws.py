@@ -121,14 +121,14 @@ class KeepsList(PassesOn):
 
 
 LINK_FLAWS = (
-    Flaw(name="keyed by amount", promise="lost", gateway=KeyedByAmount),
-    Flaw(name="flagged counts", promise="is flagged at the gateway, and received", gateway=CountsFlagged),
-    Flaw(name="only one page", promise="lost", gateway=ReadsOnePage),
+    Flaw(name="keyed by amount", promise="extra", gateway=KeyedByAmount),
+    Flaw(name="flagged counts", promise="counted without the gateway's word", gateway=CountsFlagged),
+    Flaw(name="only one page", promise="at the gateway, and confirming|lost", gateway=ReadsOnePage),
     Flaw(name="shared addresses are attributed", promise="is attributed", store=_ForgetsSharing),
     Flaw(name="what waits is forgotten", promise="at the gateway, and confirming", store=_ForgetsWaiting),
     Flaw(name="stragglers are forgotten", promise="at the gateway, and confirming", store=_ForgetsStragglers),
     Flaw(name="events in a second step", promise="told as", store=LateEventsStore),
-    Flaw(name="read then write", promise="", store=BlindStore),
-    Flaw(name="claims that never end", promise="", store=EternalClaimsStore),
+    Flaw(name="read then write", promise="an update was lost", store=BlindStore),
+    Flaw(name="claims that never end", promise="outlived its holder", store=EternalClaimsStore),
     Flaw(name="address before the id is saved", promise="the link does not know", gateway=HastyGateway),
 )

@@ -7,13 +7,12 @@ stops, time goes on, and every transaction must be one contribution, as what the
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import product
+from random import Random
 
 import httpx
-from hypothesis import strategies as st
-from hypothesis.stateful import initialize, rule
 from link_books import LinkBooks, Telling, read_books
 from logbooks import LONGEST_PAUSE, demand
-from troubled_shops import Trouble, TroubledShop, make_troubles
+from troubled_shops import KINDS, Trouble, TroubledShop
 from worlds import Timepiece, make_links, make_reconciler
 
 from flask_iterapay.links.models import Contribution, ContributionStatus, Visit
@@ -50,10 +49,9 @@ DEEDS = (
 )
 PAYMENTS = ("pay_exact", "pay_exact", "pay_pending", "pay_pending", "pay_over", "pay_dust", "aml_fail", "aml_unknown")
 STEPS = ("confirm", "settle", "settle", "flag", "fail")
-PAUSES = st.sampled_from((0, 0, 0, 0, 1, 16, 61, 91, 901, 7201, 90_000))
+PAUSES = (0, 0, 0, 0, 1, 16, 61, 91, 901, 7201, 90_000)
 # How often the webhook comes: at once, again, later than others, or never.
-DELIVERIES = st.sampled_from(("once", "once", "twice", "late", "lost"))
-TROUBLES = make_troubles(DEEDS)
+DELIVERIES = ("once", "once", "twice", "late", "lost")
 _ROUNDS = 6
 
 
@@ -146,56 +144,50 @@ class LinkInterleavings(TroubledShop):
         self.demand(any(other.key == event.key for other in saved), "an event was heard before it was saved")
         self.handle(event)
 
-    @initialize(telling=st.sampled_from(TELLINGS))
-    def begin(self, telling: Telling) -> None:
-        """The link is there to begin with, and one visitor has come."""
-        self._telling = telling
-        self.world.switch(**telling.settings)
+    def wander(self, seed: int, steps: int) -> None:
+        """Let so many things happen as a seed says, and then see that all is well.
+
+        Raises:
+            BrokenPromiseError: it is not.
+        """
+        chance = Random(seed)
+        self._telling = TELLINGS[seed % len(TELLINGS)]
+        self.world.switch(**self._telling.settings)
         self._links.create(LINK_ID)
-        self.do("come 0", "ann")
-        self.look()
+        happenings = (self._act, self._pay, self._pay, self._change_mind)
+        try:
+            self.look()
+            for _ in range(steps):
+                self.clock.advance(chance.choice(PAUSES))
+                chance.choice(happenings)(chance)
+        finally:
+            self.teardown()
 
-    @rule(who=st.sampled_from(tuple(VISITORS)), deed=st.sampled_from(DEEDS), trouble=st.none() | TROUBLES, pause=PAUSES)
-    def shop(self, who: str, deed: str, trouble: Trouble | None, pause: int) -> None:
-        """A visitor, the shop, the gateway's webhook or a person does something, and it may go wrong."""
-        self.clock.advance(pause)
-        self.attempt(deed, who, trouble)
+    def _act(self, chance: Random) -> None:
+        """A visitor, the shop, the gateway's webhook or a person does something."""
+        self.attempt(chance.choice(DEEDS), chance.choice(list(VISITORS)), _draw_trouble(chance))
 
-    @rule(
-        who=st.sampled_from(tuple(VISITORS)),
-        action=st.sampled_from(PAYMENTS),
-        delivery=DELIVERIES,
-        trouble=st.none() | TROUBLES,
-        pause=PAUSES,
-    )
-    def pay(self, who: str, action: str, delivery: str, trouble: Trouble | None, pause: int) -> None:
-        """A visitor pays to his address, as often as he likes, if he was given one."""
-        self.clock.advance(pause)
+    def _pay(self, chance: Random) -> None:
+        """A visitor pays to his address, as often as he likes; who has none comes to be given one."""
+        who = chance.choice(list(VISITORS))
         visit = Ledger(store=self.store, model=Visit).find(who)
         if visit is None or visit.address is None:
+            self.attempt("come 0", who, _draw_trouble(chance))
             return
         known = self._list_transaction_ids()
-        self.world.pay(visit, action)
+        self.world.pay(visit, chance.choice(PAYMENTS))
         holders = [other for other in self._logbook.visits.values() if other.address == visit.address]
         if len(holders) > 1:
             self._logbook.shared |= self._list_transaction_ids() - known
-        self._deliver(delivery, who, trouble)
+        self._deliver(chance.choice(DELIVERIES), who, _draw_trouble(chance))
 
-    @rule(
-        number=st.integers(0, 30),
-        action=st.sampled_from(STEPS),
-        delivery=DELIVERIES,
-        trouble=st.none() | TROUBLES,
-        pause=PAUSES,
-    )
-    def change_its_mind(self, number: int, action: str, delivery: str, trouble: Trouble | None, pause: int) -> None:
+    def _change_mind(self, chance: Random) -> None:
         """The gateway says something else of a transaction, however old; what cannot be is refused."""
-        self.clock.advance(pause)
         sent = [item for invoice in self._list_invoices() for item in invoice.transactions]
         if sent:
-            item = sent[number % len(sent)]
-            self.world.act_on(action, item.invoice_id, transaction_id=item.transaction_id)
-            self._deliver(delivery, "ann", trouble)
+            item = chance.choice(sent)
+            self.world.act_on(chance.choice(STEPS), item.invoice_id, transaction_id=item.transaction_id)
+            self._deliver(chance.choice(DELIVERIES), "ann", _draw_trouble(chance))
 
     def _deliver(self, delivery: str, who: str, trouble: Trouble | None) -> None:
         """Let the webhook come, and one that was held up after it."""
@@ -262,8 +254,6 @@ class LinkInterleavings(TroubledShop):
 
     def conclude(self) -> None:
         """Time goes on, longer than a day, and nothing but reconcile is run."""
-        if not self._logbook.visits:
-            return
         for _ in range(_ROUNDS):
             self.clock.advance(LONGEST_PAUSE.total_seconds())
             # What a reading has no time for is due at once.
@@ -272,3 +262,16 @@ class LinkInterleavings(TroubledShop):
             self.look()
         wrongs = self._read_books().find_wrongs(self.heard, self._telling)
         demand(not wrongs, "; ".join(wrongs))
+
+
+def _draw_trouble(chance: Random) -> Trouble | None:
+    """Every other time nothing goes wrong."""
+    trouble = Trouble(
+        kind=chance.choice(KINDS),
+        place=chance.choice(("store", "wire")),
+        # A reading has many more calls of the store than of the wire.
+        calls=chance.choice((0, 1, 2, 3, 4, 6, 8, 12)),
+        is_after=chance.random() < 0.5,
+        meanwhile=chance.choice(DEEDS),
+    )
+    return trouble if chance.random() < 0.5 else None

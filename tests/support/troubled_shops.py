@@ -1,4 +1,4 @@
-"""What state machines over whole shops have in common: a small world in which any call of a deed may go wrong.
+"""What walks through whole shops have in common: a small world in which any call of a deed may go wrong.
 
 The trouble is in one call of the store or of the wire: a crash, somebody faster, bad answers, or handlers that fail.
 """
@@ -12,8 +12,6 @@ from tempfile import TemporaryDirectory
 
 import httpx
 from flaws import SOUND, Flaw
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine
 from logbooks import BrokenPromiseError
 from troubles import Crash, FragileStore, FragileTransport, Fuse
 from worlds import make_client, make_world
@@ -23,16 +21,14 @@ from flask_iterapay.orders.entries import Event
 from flask_iterapay.orders.models import Policy
 from flask_iterapay.orders.stores import MemoryStore, OrderStore
 
-__all__ = ["PAUSES", "RARELY", "Trouble", "TroubledShop", "make_troubles"]
+__all__ = ["KINDS", "Trouble", "TroubledShop"]
 
-PAUSES = st.sampled_from((0, 0, 0, 0, 1, 16, 61, 91, 901, 7201))
-RARELY = st.sampled_from((False, False, False, True))
-_KINDS = ("crash", "crash", "crash", "somebody faster", "somebody faster", "bad answers", "deaf handlers")
+KINDS = ("crash", "crash", "crash", "somebody faster", "somebody faster", "bad answers", "deaf handlers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """What goes wrong during one deed: at the call of the store or the wire after ``calls`` others, or after that one.
+    """What goes wrong during one deed, one of ``KINDS``: at the call of the store or the wire after ``calls`` others.
 
     ``meanwhile`` is what somebody faster does there.
     """
@@ -44,19 +40,7 @@ class Trouble:
     meanwhile: str
 
 
-def make_troubles(deeds: tuple[str, ...]) -> st.SearchStrategy[Trouble]:
-    """Every trouble there is, where somebody faster does one of these deeds."""
-    return st.builds(
-        Trouble,
-        kind=st.sampled_from(_KINDS),
-        place=st.sampled_from(("store", "wire")),
-        calls=st.integers(0, 6),
-        is_after=st.booleans(),
-        meanwhile=st.sampled_from(deeds),
-    )
-
-
-class TroubledShop(RuleBasedStateMachine):
+class TroubledShop:
     """A shop in a small world. What it sells and how that is judged is for its subclasses to say."""
 
     def __init__(

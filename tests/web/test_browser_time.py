@@ -9,12 +9,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from customers import PAGE, POLL_SECONDS, STATUS
-from screens import QUOTE_SECONDS, WATCH_SECONDS, act, cancel, look, wait
+from screens import QUOTE_SECONDS, WATCH_SECONDS, act, cancel, close, come, look, send, set_sandbox, wait
 
 pytestmark = pytest.mark.browser
 
 ASKING, PAID, EXPIRED = "Send exactly", "Paid, thank you", "This price has expired"
 HOUR = 3600
+AT_LINK = "Send USDT to this address"
+TELL = set_sandbox(transaction_detail="told", reusable_address="new")
 ZONES = ("UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago", "Asia/Kathmandu", "Europe/Berlin")
 SUMMER_BEGINS = datetime(2026, 3, 29, 1, 0, tzinfo=UTC)
 """When the clocks of Berlin are put forward."""
@@ -305,5 +307,73 @@ class TestPolling:
         customer.pass_time(600)
         page.evaluate(SHOW, "visible")
         customer.pass_time(600)
+        page.evaluate(FETCH_SOMETHING)
+        assert customer.polls == []
+
+
+class TestLink:
+    """A payment link has no price, so nothing on a visitor's page runs out."""
+
+    @pytest.mark.parametrize("step", [send("pay_dust"), send("pay_pending"), send("pay_exact"), wait(0)])
+    def test_nothing_is_counted_down(self, customer, step):
+        """Neither a clock nor a warning is on the page, and an hour later it says the same."""
+        page = customer.open_visit(TELL, come(), step)
+        words = page.locator("main").inner_text()
+        assert page.get_by_role("timer").count() == 0
+        assert page.locator("[data-ended], [data-seconds-left]").count() == 0
+        page.clock.run_for(2500)
+        assert page.locator("main").inner_text() == words
+        customer.shop.clock.advance(HOUR)
+        customer.poll_without_news()
+        assert page.locator("main").inner_text() == words
+        assert customer.hear() == []
+
+    def test_who_sleeps_finds_the_address_where_it_was(self, customer):
+        """A computer that wakes after a night asks at once, and has nothing new to say."""
+        page = customer.open_visit(come())
+        address = page.locator("#ip-address").inner_text()
+        customer.shop.clock.advance(8 * HOUR)
+        with page.expect_response(STATUS):
+            page.clock.fast_forward(8 * HOUR * 1000)
+            page.clock.run_for(10)
+        assert page.locator("#ip-address").inner_text() == address
+        assert customer.hear() == []
+
+    def test_it_asks_less_and_less_often_and_stops_after_a_day(self, customer):
+        """After 5 s at first, then a quarter later each time, and every minute in the end: as the server says."""
+        page, pauses = customer.open_visit(come()), []
+        for number in range(14):
+            pauses.append(customer.pause())
+            customer.pass_time(pauses[-1] - 0.1)
+            assert len(customer.polls) == number
+            customer.poll(0.1)
+            now = customer.shop.clock.now.isoformat(timespec="seconds")
+            page.locator(f"[data-updated][datetime='{now}']").wait_for()
+        assert pauses == [5, 6, 7, 9, 11, 14, 18, 22, 28, 35, 43, 54, 60, 60]
+        customer.shop.clock.advance(24 * HOUR)
+        customer.poll(60)
+        page.locator("main[data-next-poll='']").wait_for()
+        customer.pass_time(600)
+        page.evaluate(SHOW, "visible")
+        page.evaluate(FETCH_SOMETHING)
+        assert len(customer.polls) == 15
+        assert page.get_by_role("heading", name=AT_LINK).is_visible()
+
+    def test_it_goes_on_after_a_payment(self, customer):
+        """An address may be paid again, and each payment is told."""
+        customer.open_visit(TELL, come())
+        for words in ("Payment seen", "Received, thank you", "Payment seen"):
+            send("settle" if words.startswith("Received") else "pay_pending")(customer.shop)
+            customer.shop.clock.advance(60)
+            customer.poll(customer.pause())
+            customer.see(words)
+        assert len(customer.polls) == 3
+
+    @pytest.mark.parametrize("is_visit", [True, False], ids=["visit", "link"])
+    def test_a_closed_link_is_not_asked_for(self, customer, is_visit):
+        """Nor is a link's own page ever."""
+        page = (customer.open_visit if is_visit else customer.open_link)(come(), close)
+        customer.pass_time(600)
+        page.evaluate(SHOW, "visible")
         page.evaluate(FETCH_SOMETHING)
         assert customer.polls == []

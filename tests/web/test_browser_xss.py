@@ -7,6 +7,7 @@ do alone. The control switches escaping off; then the policy must do alone, and 
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,9 @@ from servers import ROOT, Relay
 from shops import Shop
 from worlds import Timepiece
 
-from flask_iterapay import ConfigurationError, InvalidOrderError
+from flask_iterapay import ConfigurationError, Contribution, InvalidOrderError
+from flask_iterapay.links.models import Visit
+from flask_iterapay.orders.ledger import Ledger
 from flask_iterapay.web.urls import is_allowed_return_url
 
 if TYPE_CHECKING:
@@ -65,10 +68,12 @@ class Gateway:
         self.seconds = 0
         self.be_new(HARMLESS)
 
-    def be_new(self, text: str) -> None:
+    def be_new(self, text: str, invoice_type: str = "onetime") -> None:
         """Say something else from now on, of a payment that has not begun. Older lists of methods are out of date."""
         self.seconds += 3600
         self.text = text
+        self.type = invoice_type
+        self.is_address_told = False
         self.state = "pending"
         self.transaction_state: str | None = None
         self.status = 200
@@ -88,18 +93,24 @@ class Gateway:
             return {"address": as_address(self.text), "amount": "25.150000", "expiresAt": expires_at.isoformat()}
         if path.endswith("/transactions/list"):
             return {"data": [] if self.transaction_state is None else [self._transaction()]}
-        words = {"type": "onetime", "description": self.text}
+        words = {"type": self.type, "description": self.text}
         return {"id": f"inv-{self.invoices}", "state": self.state, "amount": "25.00", **words}
 
     def _transaction(self) -> dict[str, str | None]:
         words = {"state": self.transaction_state, "txHash": f"{self.text} H", "amount": "25.150000"}
         ids = {"id": f"tx-{self.invoices}", "invoiceID": f"inv-{self.invoices}"}
-        return {**ids, **words, "createdAt": self.clock().isoformat()}
+        told = {"address": as_address(self.text)} if self.is_address_told else {}
+        return {**ids, **words, **told, "symbol": as_unit(self.text), "createdAt": self.clock().isoformat()}
 
 
 def as_address(text: str) -> str:
     """The nearest text that the codec takes for an address: ASCII without blanks."""
     return "".join(letter for letter in text.replace(" ", "/") if "!" <= letter <= "~")
+
+
+def as_unit(text: str) -> str:
+    """As much of a text as the codec takes for a unit."""
+    return text[:20]
 
 
 def make_shop(folder: Path, gateway: Gateway, *, support: str) -> Shop:
@@ -195,6 +206,47 @@ class Attack:
         with self.page.expect_navigation():
             self.page.evaluate(CHOOSE, value)
 
+    def begin_at_link(self, technique: str, text: str) -> None:
+        """Make a payment link and open its page, with every word the same again."""
+        self.technique, self.stage = technique, "begin at link"
+        self.gateway.be_new(text, "reusable")
+        self.page.goto(self.base_url + self.shop.create_link(technique, description=f"{text} D", minimum="25.00"))
+
+    def pay_at_link(self, technique: str, text: str) -> None:
+        """Go from the choice to the thanks: a payment is listed, and then told to be the visitor's own."""
+        self.begin_at_link(technique, text)
+        self.inspect("link", f"{text} D", f"{text} T", f"{text} N")
+        link = self.page.url
+        self._choose()
+        self.inspect("visit", f"{text} D", f"{text} T", f"{text} N", as_address(text))
+        self.gateway.transaction_state = "pending"
+        self._ask("main section")
+        self.inspect("listed", f"{text} T", f"{text} N", f"25.150000 {as_unit(text)}")
+        self.gateway.transaction_state, self.gateway.is_address_told = "settled", True
+        self._ask("main[data-state=received]")
+        self.inspect("received", f"{text} D", f"25.150000 {as_unit(text)}")
+        self._tamper(technique, text)
+        for stage, url in (("amounts of a visit", self.page.url), ("amounts of a link", link)):
+            self.page.goto(url)
+            self.inspect(stage, f"{text} A", f"{text} U")
+
+    def _ask(self, awaited: str) -> None:
+        self.shop.clock.advance(60)
+        self.page.evaluate(ASK_NOW)
+        self.page.locator(awaited).wait_for()
+
+    def _tamper(self, link_id: str, text: str) -> None:
+        """Write into the shop's store what no gateway can say, since amounts that are none are refused."""
+        [contribution] = self.shop.state.links.list_contributions(link_id, limit=2)
+        changes = {"amount": f"{text} A", "unit": f"{text} U"}
+        contributions = Ledger(store=self.shop.state.store, model=Contribution)
+        contributions.change(contribution.contribution_id, lambda item: replace(item, **changes))
+        visits = Ledger(store=self.shop.state.store, model=Visit)
+        visits.change(
+            contribution.reference,
+            lambda visit: replace(visit, payments=tuple(replace(item, **changes) for item in visit.payments)),
+        )
+
     def go_through_the_panel(self, payloads: dict[str, str]) -> None:
         """Go through the pages of the sandbox, for an order with each payload."""
         panel = f"{self.base_url}/pay/sandbox/panel"
@@ -251,6 +303,16 @@ def test_escaping_does_without_the_policy(visits, relay, gateway, tmp_path, half
     assert len(attack.shapes) == 5
 
 
+def test_no_payload_is_more_than_text_at_a_link(visits, relay, gateway, tmp_path):
+    """Descriptions, methods, addresses, units, and amounts too, on the pages of a payment link and of a visit to it."""
+    shop = make_shop(tmp_path, gateway, support="".join(PAYLOADS.values()))
+    attack = open_attack(visits, relay, shop, gateway)
+    for technique, text in {"none": HARMLESS, **PAYLOADS}.items():
+        attack.pay_at_link(technique, text)
+    assert attack.found == []
+    assert len(attack.shapes) == 6
+
+
 def test_no_payload_is_more_than_text_on_the_panel(visits, relay, gateway, tmp_path):
     """The sandbox shows the shop's description, and takes words and a way back from anybody."""
     attack = open_attack(visits, relay, Shop(tmp_path), gateway)
@@ -281,8 +343,12 @@ UNNOTICED = {
 """Payloads that come to nothing in our pages even unescaped: none of them begins a tag or ends a double quote."""
 
 
-@pytest.mark.parametrize("has_policy", [True, False], ids=["policy", "no policy"])
-def test_without_escaping_every_payload_is_noticed(visits, relay, gateway, tmp_path, has_policy):
+@pytest.mark.parametrize(
+    ("begin", "has_policy"),
+    [(Attack.begin, True), (Attack.begin, False), (Attack.begin_at_link, True)],
+    ids=["policy", "no policy", "policy at a link"],
+)
+def test_without_escaping_every_payload_is_noticed(visits, relay, gateway, tmp_path, has_policy, begin):
     """The control: a shop that marks all fields as safe. Then the policy alone keeps every script from running."""
     attack = open_attack(visits, relay, Shop(tmp_path), gateway, has_policy=has_policy)
     attack.page.route("https://evil.invalid/**", lambda route: route.fulfill(status=204))
@@ -290,7 +356,7 @@ def test_without_escaping_every_payload_is_noticed(visits, relay, gateway, tmp_p
         attack.shop = make_shop(tmp_path, gateway, support=text)
         attack.shop.app.jinja_env.autoescape = False
         relay.app = attack.shop.app
-        attack.begin(technique, text)
+        begin(attack, technique, text)
         attack.inspect("choose", f"{text} D")
     assert {technique for technique, _, _ in attack.found} == PAYLOADS.keys() - UNNOTICED
     called = {technique for technique, _, trouble in attack.found if trouble.endswith("was called")}

@@ -665,8 +665,8 @@ class TestGatewayTrouble:
         assert "Send USDT to this address" in shop.client.post(f"{mine}/check", follow_redirects=True).text
         assert count_at_gateway(shop) == (1, 1)
 
-    @pytest.mark.parametrize("operation", ["invoice", "address"])
-    def test_a_page_asks_by_itself_once_the_invoice_is_made(self, shop: Shop, path: str, operation: str) -> None:
+    @pytest.mark.parametrize("operation", ["create", "invoice", "address"])
+    def test_a_page_asks_by_itself_for_what_is_missing(self, shop: Shop, path: str, operation: str) -> None:
         """Nobody has to press anything."""
         shop.set_sandbox(api_fault="500", fault_operation=operation, fault_calls="0")
         mine = shop.come(path)

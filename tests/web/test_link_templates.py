@@ -358,8 +358,8 @@ class TestWaysOn:
         assert {"class": "ip-button", "href": "/pay/links/library"} in page.attributes("a")
         assert not page.attributes("form")
 
-    @pytest.mark.parametrize("name", ["visit received", "visit refused"])
-    def test_the_way_back_to_the_link_is_one_button(self, name: str) -> None:
+    @pytest.mark.parametrize("name", ["visit waiting", "visit received", "visit refused"])
+    def test_the_way_back_to_the_link_is_there_once(self, name: str) -> None:
         """For another payment, or another method."""
         [again] = [link for link in Page(render(*PAGES[name])).attributes("a") if link.get("id") == "ip-again"]
         assert again["href"] == "/pay/links/library"

@@ -399,11 +399,12 @@ class TestSnippets:
         assert 'href="/thanks"' in html
 
     def test_the_links_template_thanks_in_the_shops_words(self, wardrobe: Wardrobe) -> None:
-        """What has arrived stands below, and the way to another payment is gone."""
+        """What has arrived stands below, and the way to another payment; the shipped words are gone."""
         html = wardrobe.read("link_received", {"links/received.html": RECEIVED[1]})
         assert "Thank you! Every notebook goes to the library." in html
         assert '<bdi dir="ltr">20.010006 USDT</bdi>' in html
-        assert "Make another payment" not in html
+        assert "Make another payment" in html
+        assert "Your payment is complete" not in html
 
     @pytest.mark.parametrize("name", NAMES)
     def test_the_pages_fit_into_a_layout_of_the_shop(

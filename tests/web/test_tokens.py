@@ -8,6 +8,8 @@ from itsdangerous import URLSafeSerializer
 
 from flask_iterapay.web.tokens import TokenSigner
 
+PURPOSES = ("checkout", "link", "visit")
+
 
 def to_base64(value):
     return base64.urlsafe_b64encode(value).decode().rstrip("=")
@@ -40,12 +42,21 @@ def test_a_token_of_another_purpose_is_refused():
     assert TokenSigner(["key"]).verify(URLSafeSerializer("key").dumps("1042")) is None
 
 
-def test_a_token_is_made_as_it_always_was():
-    """Links that customers have kept outlive releases: HMAC-SHA256 of the order id, under a key for this purpose."""
-    key = hmac.digest(b"key", b"flask-iterapay.checkout.v1", "sha256")
+@pytest.mark.parametrize("purpose", PURPOSES)
+def test_a_token_is_good_for_its_own_purpose_alone(purpose):
+    """The page of an order, of a payment link and of a visit are three things, even under one id."""
+    token = TokenSigner(["key"], purpose=purpose).sign("1042")
+    assert [other for other in PURPOSES if TokenSigner(["key"], purpose=other).verify(token)] == [purpose]
+
+
+@pytest.mark.parametrize("purpose", PURPOSES)
+def test_a_token_is_made_as_it_always_was(purpose):
+    """Links that customers have kept outlive releases: HMAC-SHA256 of the id, under a key for this purpose."""
+    key = hmac.digest(b"key", f"flask-iterapay.{purpose}.v1".encode(), "sha256")
     payload = to_base64(b'"1042"')
     signature = to_base64(hmac.digest(key, payload.encode(), "sha256"))
-    assert TokenSigner(["key"]).sign("1042") == f"{payload}.{signature}"
+    assert TokenSigner(["key"], purpose=purpose).sign("1042") == f"{payload}.{signature}"
+    assert (TokenSigner(["key"]).sign("1042") == f"{payload}.{signature}") is (purpose == "checkout")
 
 
 def test_a_key_may_be_text_or_bytes():

@@ -144,9 +144,10 @@ class TestChoice:
 
     def test_the_error_pages_speak_it_too(self, shop: Shop) -> None:
         """A page that is not there is not there in the customer's language."""
-        page = shop.client.get("/pay/nothing", headers={"Accept-Language": "ja"})
-        assert page.status_code == 404
-        assert load_translation("ja")("This payment page does not exist") in page.text
+        for path in ("/pay/nothing", "/pay/links/nothing", "/pay/visits/nothing"):
+            page = shop.client.get(path, headers={"Accept-Language": "ja"})
+            assert page.status_code == 404
+            assert load_translation("ja")("This payment page does not exist") in page.text
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -162,3 +163,21 @@ def test_what_a_machine_reads_is_the_same_in_every_language(shop: Shop, language
     assert '<bdi dir="ltr">25.00 USD</bdi>' in html
     assert "2026-01-15 10:30 UTC" in html
     assert "10:45 UTC" in html
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_a_machine_reads_of_a_payment_link_is_the_same_in_every_language(shop: Shop, language: str) -> None:
+    """Nor are minimum, address, reference and what came in, however far the words around them are translated."""
+    shop.set_sandbox(transaction_detail="told")
+    mine = shop.come(shop.create_link(minimum="20.00"))
+    shop.send(mine, "pay_over")
+    shop.send(shop.come(shop.create_link(minimum="20.00")), "pay_pending")
+    shop.clock.advance(60)
+    html = shop.client.get(mine, headers={"Accept-Language": language}).text
+    visit = shop.visit(mine)
+    assert f'id="ip-address">{visit.address}</bdi>' in html
+    assert f"<bdi>{visit.reference}</bdi>" in html
+    assert html.count('<bdi dir="ltr">20.00 USD</bdi>') == html.count("20.00 USD") == 3
+    for amount in (f"{visit.pay_amount} USDT", "22.011007 USDT"):
+        assert f'<bdi dir="ltr">{amount}</bdi>' in html
+    assert "2026-01-15 10:30 UTC" in html

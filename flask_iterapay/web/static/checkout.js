@@ -114,7 +114,7 @@ async function refresh() {
   main = next;
   enhance();
   if (target) target.focus({ preventScroll: true });
-  for (const text of main.querySelectorAll("bdi[id]")) {
+  for (const text of main.querySelectorAll("#ip-address, #ip-amount")) {
     if (text.textContent === selected) getSelection().selectAllChildren(text);
   }
   const farewell = prepareReturn();
