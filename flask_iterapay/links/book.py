@@ -77,7 +77,9 @@ class ContributionBook:
 
         def compute(contribution: Contribution) -> Contribution:
             attributed = replace(contribution, reference=contribution.reference or reference)
-            return keep_watch(settle(attributed, transaction, read_at, self._policy), read_at)
+            settled = settle(attributed, transaction, read_at, self._policy)
+            # By its newest reading: one that comes late must not take back that it is asked for by itself.
+            return keep_watch(settled, settled.read_at)
 
         return compute
 

@@ -196,13 +196,15 @@ class LinkBooks:
 
 
 def read_books(
-    store: OrderStore, invoices: Sequence[SandboxInvoice], link_id: str, **known: Set[str] | None
+    store: OrderStore, invoices: Sequence[SandboxInvoice], link_id: str, *, realm: str = "", **known: Set[str] | None
 ) -> LinkBooks:
     """Read what shop and gateway have of a link that has no description."""
+    contributions = Ledger(store=store, model=Contribution, realm=realm).iterate()
+    visits = Ledger(store=store, model=Visit, realm=realm).iterate()
     return LinkBooks(
-        link=Ledger(store=store, model=Link).get(link_id),
-        contributions=[item for item in Ledger(store=store, model=Contribution).iterate() if item.link_id == link_id],
-        visits=[visit for visit in Ledger(store=store, model=Visit).iterate() if visit.link_id == link_id],
+        link=Ledger(store=store, model=Link, realm=realm).get(link_id),
+        contributions=[item for item in contributions if item.link_id == link_id],
+        visits=[visit for visit in visits if visit.link_id == link_id],
         invoices=[invoice for invoice in invoices if invoice.description.startswith(f"{link_id} [")],
         **known,
     )

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from broken_gateways import HastyGateway
 from flawed_stores import PassesOn
 from flaws import BlindStore, EternalClaimsStore, Flaw, LateEventsStore
 from records import read_entry, with_entry
@@ -130,5 +129,4 @@ LINK_FLAWS = (
     Flaw(name="events in a second step", promise="told as", store=LateEventsStore),
     Flaw(name="read then write", promise="an update was lost", store=BlindStore),
     Flaw(name="claims that never end", promise="outlived its holder", store=EternalClaimsStore),
-    Flaw(name="address before the id is saved", promise="the link does not know", gateway=HastyGateway),
 )
