@@ -39,6 +39,8 @@ NO_MINIMUM = Decimal("0.01")
 """What the invoice of a link without a minimum is made for, in USD. Our assumption: see ``gateway.codec``."""
 
 _MAX_PAYMENTS = 20
+# How many invoices of one method a link may use up before it takes the gateway's word that it is not paid by that.
+_MAX_INVOICES = 5
 
 
 class LinkStatus(StrEnum):
@@ -109,6 +111,7 @@ class Link(Payable):
 
     ``method_ids`` are the payment methods on offer, ``None`` for all that the shop offers. ``slug`` is the address of
     its page, which is a signed one without. With ``has_public_list`` its pages show the newest contributions.
+    ``retired`` are invoices that give no addresses any more; they stay watched like all.
     ``visited_at`` is about when the last address was given out. Every transaction that was created before
     ``read_from`` is final, or has a check of its own, unless the ``backlog`` has it.
     """
@@ -125,6 +128,7 @@ class Link(Payable):
     visited_at: datetime | None = None
     read_from: datetime | None = None
     backlog: Backlog | None = None
+    retired: frozenset[str] = frozenset()
     history: tuple[Note, ...] = ()
 
     @property
@@ -163,7 +167,12 @@ class Link(Payable):
             for record in reversed(self.invoices)
             if record.method.method_id == method.method_id and record.amount == self.invoice_amount
         )
-        return next(fitting, None)
+        return next((record for record in fitting if record.invoice_id not in self.retired), None)
+
+    def with_retired(self, record: InvoiceRecord) -> "Link":
+        """This link without an invoice to give addresses of; the last of a few stays, so that they do not pile up."""
+        alike = [other for other in self.invoices if other.method.method_id == record.method.method_id]
+        return self if len(alike) >= _MAX_INVOICES else replace(self, retired=self.retired | {record.invoice_id})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -173,14 +173,14 @@ class Reception:
         record = self._verify(link, record)
         if record.snapshot is None or not is_ours(record, record.snapshot.invoice, InvoiceType.REUSABLE):
             logger.error("link %r: invoice %s is not what was asked for", link.link_id, record.invoice_id)
-            return self._refuse(visit)
+            return self._refuse(visit, record)
         try:
             deposit = self._gateway.get_deposit_address(record.invoice_id, visit.method.method_id)
         except GatewayRefusedError as error:
             if error.status not in NOT_OFFERED:
                 raise
             logger.warning("link %r: invoice %s gives no address: %s", link.link_id, record.invoice_id, error)
-            return self._refuse(visit)
+            return self._refuse(visit, record)
         return self._give(visit, record, deposit)
 
     def _create_invoice(self, link: Link, method: PaymentMethod) -> Link:
@@ -231,7 +231,10 @@ class Reception:
             # It keeps the name, so that the next one to be given the address finds it shared as well.
             self._visits.change(owner.reference, lambda visit: replace(visit, is_address_shared=True))
 
-    def _refuse(self, visit: Visit) -> Visit:
+    def _refuse(self, visit: Visit, record: InvoiceRecord) -> Visit:
+        # The merchant may have archived the invoice, or the gateway made another than was asked for. The next visitor
+        # has a new one made.
+        self._links.change(visit.link_id, lambda link: link.with_retired(record))
         visit = self._visits.change(
             visit.reference,
             lambda visit: visit if visit.address else replace(visit, is_refused=True, asked_until=None),

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from worlds import MERCHANT_ID, Fault, make_world
 
-from flask_iterapay.errors import GatewayTimeoutError
+from flask_iterapay.errors import GatewayTimeoutError, LinkMethodError
 from flask_iterapay.orders.stores.memory import MemoryStore
 
 LIST = "transactions/list"
@@ -153,3 +153,25 @@ def test_a_backlog_does_not_make_every_poll_a_reading(world):
     assert world.wire.count(LIST) == before
     world.service.reconcile()
     assert statuses(world) == ["received"] * 60
+
+
+def test_an_invoice_that_gives_no_addresses_is_followed_by_another(world):
+    """The merchant has archived it, say: one visitor is told, the next has an address, and both are watched."""
+    world.wire.fail("/address", status=404, times=1)
+    with pytest.raises(LinkMethodError):
+        world.visit(reference="AAAA")
+    visit = world.visit(reference="BBBB")
+    [first, second] = world.links.get("donations").invoice_ids
+    assert (visit.invoice_id, visit.address is None) == (second, False)
+    assert world.visit(reference="CCCC").invoice_id == second
+    world.links.sync("donations")
+    assert first in world.links.get("donations").invoice_ids
+
+
+def test_invoices_of_a_method_that_is_not_offered_do_not_pile_up(world):
+    """After a few the gateway is believed."""
+    world.wire.fail("/address", status=404)
+    for number in range(9):
+        with pytest.raises(LinkMethodError):
+            world.visit(reference=f"AAA{number}")
+    assert len(world.links.get("donations").invoice_ids) == 5
