@@ -103,18 +103,20 @@ class Reception:
             self._begin(link, method, reference)
         return self.complete(reference)
 
-    def complete(self, reference: str) -> Visit:
+    def complete(self, reference: str, *, is_pressed: bool = False) -> Visit:
         """Go on with a visit that has no address yet, from wherever it was left; who is not the first leaves it to him.
 
         Its page does so as it refreshes itself, so that neither a crash nor another visitor, for whom an invoice is
-        just being made, leaves anybody waiting. It finishes what a form began, and begins nothing.
+        just being made, leaves anybody waiting. It finishes what a form began, and begins nothing. After failures it
+        waits ever longer, unless a person has pressed a button (``is_pressed``).
 
         Raises:
             LinkMethodError: the gateway gives none for this method.
             GatewayError, StoreError: as ``receive``.
         """
         visit, now = self._visits.get(reference), self._clock()
-        if visit.address or visit.is_refused or (visit.asked_until and visit.asked_until > now):
+        is_waiting = visit.asked_until is not None and visit.asked_until > now
+        if visit.address or visit.is_refused or (is_waiting and not (is_pressed and visit.failures)):
             return visit
         link = self._links.get(visit.link_id)
         if link.status is LinkStatus.CLOSED or _is_busy(link, visit.method, now):

@@ -88,7 +88,7 @@ def check_visit(token: str) -> ResponseReturnValue:
         return show_visit_again(token, notice=Notice.STALE_FORM, status=422)
     links = current_iterapay.links
     try:
-        found = links.complete_visit(reference)
+        found = links.complete_visit(reference, is_pressed=True)
     except LinkMethodError as error:
         logger.warning("visit %s: %s", reference, error)
         found = links.get_visit(reference)

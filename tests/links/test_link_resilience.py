@@ -6,7 +6,7 @@ import httpx
 import pytest
 from worlds import MERCHANT_ID, Fault, make_world
 
-from flask_iterapay.errors import GatewayTimeoutError, LinkMethodError
+from flask_iterapay.errors import GatewayServerError, GatewayTimeoutError, LinkMethodError
 from flask_iterapay.orders.stores.memory import MemoryStore
 
 LIST = "transactions/list"
@@ -175,3 +175,13 @@ def test_invoices_of_a_method_that_is_not_offered_do_not_pile_up(world):
         with pytest.raises(LinkMethodError):
             world.visit(reference=f"AAA{number}")
     assert len(world.links.get("donations").invoice_ids) == 5
+
+
+def test_who_presses_a_button_does_not_wait_for_his_page(world):
+    """The pause after a failure is for what pages do by themselves."""
+    world.wire.fail("/address")
+    with pytest.raises(GatewayServerError):
+        world.visit(reference="AAAA")
+    world.wire.mend()
+    assert world.links.complete_visit("AAAA").address is None
+    assert world.links.complete_visit("AAAA", is_pressed=True).address is not None
