@@ -183,9 +183,14 @@ def parse_transactions(data: object) -> Page[Transaction]:
 
 
 def parse_readable_transactions(data: object) -> Page[Transaction]:
-    """Read one page of transactions, and leave out those that cannot be read, so that one does not hide the others."""
+    """Read one page of transactions, and leave out those that cannot be read, so that one does not hide the others.
+
+    A page of which nothing can be read is refused: then it is the gateway that writes in another way.
+    """
     page = _parse_page(data, _parse_readable_transaction)
     found = tuple(transaction for transaction in page.items if transaction)
+    if page.items and not found:
+        raise CodecError("no transaction can be read")
     return Page(items=found, total=page.total, left_out=len(page.items) - len(found))
 
 
