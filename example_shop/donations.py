@@ -78,7 +78,10 @@ def add_donation(db: sqlite3.Connection, event: LinkEvent) -> None:
 
 def list_donations() -> list[Donation]:
     """Return the newest donations, newest first: what has arrived, and what is being confirmed or checked."""
-    contributions = iterapay.list_contributions(LINK_ID, limit=_NEWEST)
+    try:
+        contributions = iterapay.list_contributions(LINK_ID, limit=_NEWEST)
+    except LinkNotFoundError:
+        contributions = []
     with transaction() as db:
         query = "SELECT * FROM donations WHERE link_id = ? ORDER BY received_at DESC, rowid DESC LIMIT ?"
         rows = db.execute(query, (LINK_ID, _NEWEST)).fetchall()
