@@ -64,6 +64,7 @@ class Customer:
         self.shop = shop
         self.base_url = base_url
         self.polls: list[str] = []
+        self.unanswered: set[Any] = set()
         self.page_scripts: tuple[str, ...] = ()
         self.page: Page
 
@@ -87,6 +88,8 @@ class Customer:
         self.page = self.visits.open(**options)
         self.page.set_default_timeout(10_000)
         self.page.on("request", self._note)
+        for end in ("requestfinished", "requestfailed"):
+            self.page.on(end, lambda request: self.unanswered.discard(request))
         for script in (LISTEN, *self.page_scripts):
             self.page.add_init_script(script)
         stop_clock(self.page, self.shop.clock.now + timedelta(days=days_ahead))
@@ -96,11 +99,18 @@ class Customer:
     def _note(self, request: Any) -> None:
         if STATUS.search(request.url):
             self.polls.append(request.url)
+            self.unanswered.add(request)
 
     def pass_time(self, seconds: float) -> None:
         """Let both clocks go on."""
         self.shop.clock.advance(seconds)
         self.page.clock.run_for(round(seconds * 1000))
+
+    def pass_answered_time(self, seconds: float) -> None:
+        """Let both clocks go on, and stand still until the shop has answered: its answers take real time."""
+        self.pass_time(seconds)
+        while self.unanswered:
+            self.page.wait_for_event("requestfinished")
 
     def poll(self, seconds: float = POLL_SECONDS) -> "Response":
         """Let time pass in which the page is to ask for the status."""

@@ -466,7 +466,7 @@ class TestAnnouncements:
         customer.shop.set_sandbox(quote_seconds="310")
         customer.open()
         while customer.time_left() > 20:
-            customer.pass_time(2)
+            customer.pass_answered_time(2)
         assert customer.hear() == [["polite", "5 minutes left to send."], ["polite", "1 minute left to send."]]
 
 
