@@ -318,4 +318,4 @@ class ContributionNotFoundError(LinkError):
 
 
 class ContributionNotOnHoldError(LinkError):
-    """A person decides only about money that waits: the contribution is on hold, or not confirmed yet."""
+    """A person decides only about money that waits: the contribution is on hold, not confirmed yet, or refused."""

@@ -275,9 +275,12 @@ class IteraPay:
     def resolve_contribution(
         self, contribution_id: str, *, is_accepted: bool, actor: str, note: str = ""
     ) -> Contribution:
-        """Let a person decide about a contribution that waits: take it as received, or turn it down for good.
+        """Let a person decide about a contribution that waits: take it as received, or turn it down.
 
-        ``ContributionNotOnHoldError`` if it is neither on hold nor unconfirmed.
+        One that was refused may be taken as received after all.
+
+        Raises:
+            ContributionNotOnHoldError: it is received already, or refused and to be refused.
         """
         links = current_iterapay.links
         return _dispatched(links.resolve(contribution_id, is_accepted=is_accepted, actor=actor, note=note))

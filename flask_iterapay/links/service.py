@@ -193,7 +193,7 @@ class LinkService:
         One that was refused may be taken as received after all.
 
         Raises:
-            ContributionNotOnHoldError: it is received or refused already.
+            ContributionNotOnHoldError: it is received already, or refused and to be refused.
             InvalidLinkError: ``actor`` or ``note`` is not printable text of at most 1,000 characters.
         """
         _check_words(contribution_id, actor, note)

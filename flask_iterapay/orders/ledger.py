@@ -98,10 +98,6 @@ class Ledger(Generic[AnyEntry]):
             f"{self.model.KIND} {entry_id!r} changed under each of {_ATTEMPTS} attempts to save it"
         )
 
-    def due(self, now: datetime, limit: int) -> list[AnyEntry]:
-        """The entries of this ledger whose time has come; see ``find_due``."""
-        return [entry for entry in find_due(self.store, [self], now, limit) if isinstance(entry, self.model)]
-
     def iterate(self, *, label: str | None = None) -> Iterator[AnyEntry]:
         """Go through the entries, newest first, a page at a time; what cannot be read is logged and left out."""
         before: Record | None = None

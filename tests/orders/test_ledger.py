@@ -16,7 +16,7 @@ from flask_iterapay.errors import (
     StoreUnavailableError,
 )
 from flask_iterapay.orders.codec import SCHEMA
-from flask_iterapay.orders.ledger import Ledger
+from flask_iterapay.orders.ledger import Ledger, find_due
 from flask_iterapay.orders.models import Claim, Order, OrderStatus
 from flask_iterapay.orders.stores.base import Record
 from flask_iterapay.orders.stores.memory import MemoryStore
@@ -90,14 +90,14 @@ class TestReading:
         for order_id, seconds in [("a", 30), ("b", 10), ("c", 20), ("d", 31), ("e", None)]:
             check_at = None if seconds is None else at(seconds)
             ledger.add(make_order(order_id=order_id, next_check_at=check_at))
-        assert [order.order_id for order in ledger.due(at(30), 9)] == ["b", "c", "a"]
-        assert [order.order_id for order in ledger.due(at(30), 2)] == ["b", "c"]
+        assert [order.order_id for order in find_due(ledger.store, [ledger], at(30), 9)] == ["b", "c", "a"]
+        assert [order.order_id for order in find_due(ledger.store, [ledger], at(30), 2)] == ["b", "c"]
 
     def test_due_orders_are_orders(self, ledger: Ledger, store: RacingStore):
         """A record of another kind in the same store is left alone."""
         ledger.add(make_order(next_check_at=at(0)))
         store.add(replace(store.get("order:1042"), key="link:7"))
-        assert [order.order_id for order in ledger.due(at(1), 9)] == ["1042"]
+        assert [order.order_id for order in find_due(ledger.store, [ledger], at(1), 9)] == ["1042"]
 
     def test_an_order_of_a_newer_release_is_a_store_error(self, ledger: Ledger, store: RacingStore):
         """During a rollback it cannot be read, which a webhook must answer like any failure of the store."""
@@ -113,7 +113,7 @@ class TestReading:
         for order_id in ("spoiled", "sound"):
             ledger.add(make_order(order_id=order_id, next_check_at=at(0)))
         _spoil(store, "order:spoiled")
-        assert [order.order_id for order in ledger.due(at(1), 9)] == ["sound"]
+        assert [order.order_id for order in find_due(ledger.store, [ledger], at(1), 9)] == ["sound"]
 
 
 def _spoil(store: RacingStore, key: str) -> None:
@@ -162,8 +162,8 @@ class TestSaving:
         """What is due is decided by the order, and the store knows it."""
         ledger.add(make_order(make_record(), next_check_at=at(0)))
         ledger.change("1042", lambda order: replace(order, claim=Claim(token="t", expires_at=at(60))))
-        assert ledger.due(at(59), 9) == []
-        assert [order.order_id for order in ledger.due(at(60), 9)] == ["1042"]
+        assert find_due(ledger.store, [ledger], at(59), 9) == []
+        assert [order.order_id for order in find_due(ledger.store, [ledger], at(60), 9)] == ["1042"]
 
     def test_what_cannot_be_read_keeps_nobody_from_their_turn(self, ledger: Ledger, store: RacingStore):
         """Damaged records and another ledger's at the head of the queue are passed by."""
@@ -175,8 +175,8 @@ class TestSaving:
             others.add(make_order(make_record(f"sandbox-{number}"), order_id=str(number), next_check_at=at(1)))
         for number in range(3):
             ledger.add(make_order(make_record(f"own-{number}"), order_id=str(number), next_check_at=at(2 + number)))
-        assert [order.order_id for order in ledger.due(at(60), 2)] == ["0", "1"]
-        assert [order.order_id for order in ledger.due(at(60), 9)] == ["0", "1", "2"]
+        assert [order.order_id for order in find_due(ledger.store, [ledger], at(60), 2)] == ["0", "1"]
+        assert [order.order_id for order in find_due(ledger.store, [ledger], at(60), 9)] == ["0", "1", "2"]
 
     def test_orders_are_gone_through_newest_first(self, ledger: Ledger, store: RacingStore):
         """Page after page, without another ledger's, and past what cannot be read."""
