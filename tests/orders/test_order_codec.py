@@ -71,10 +71,10 @@ class TestRoundTrip:
     @given(orders())
     @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
     def test_any_order_comes_back_as_it_was(self, order):
-        """Every field of every part, with its type."""
+        """Every field of every part, with its type; metadata sorted by name."""
         again = parse_entry(Order, format_entry(order), version=order.version)
         assert again == order
-        assert repr(again) == repr(order)
+        assert repr(again) == repr(replace(order, metadata=dict(sorted(order.metadata.items()))))
 
     def test_an_order_of_every_kind_of_part_comes_back_as_it_was(self):
         """Snapshots, an intent, a claim, events and history."""
@@ -95,7 +95,7 @@ class TestRoundTrip:
 
         body = format_entry(make_order(make_record(amount=Decimal("1E+2")), amount=Decimal("1E-8")))
         document = json.loads(body, parse_float=refuse)
-        assert (document["order"]["amount"], document["order"]["invoices"][0]["amount"]) == ("0.00000001", "100")
+        assert (document["order"]["amount"], document["order"]["invoices"][0]["amount"]) == ("1E-8", "1E+2")
 
     def test_the_gateways_own_amounts_keep_every_byte(self):
         """What the customer is shown is what the gateway sent."""
@@ -191,7 +191,7 @@ class TestOtherReleases:
         """Nothing is made up, least of all an amount."""
         document = json.loads(format_entry(make_full_order()))
         del document["order"][name]
-        with pytest.raises(ValueError, match=f"Order lacks {name}"):
+        with pytest.raises(ValueError, match=f"missing required field `{name}`"):
             parse_entry(Order, json.dumps(document), version=1)
 
     def test_a_newer_schema_is_refused(self):
