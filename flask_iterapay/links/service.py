@@ -168,7 +168,7 @@ class LinkService:
     def receive_hint(self, invoice_id: str) -> Link | None:
         """Act on an authentic webhook that names an invoice; ``None`` if it is no link's. Errors as ``sync``."""
         link = self._links.get_by_invoice(invoice_id)
-        return None if link is None else self.sync(link.link_id, is_hinted=True)
+        return None if link is None else self.sync(link.link_id, is_hinted=True, known=link)
 
     def list_contributions(self, link_id: str, *, limit: int, before: Contribution | None = None) -> list[Contribution]:
         """List a link's contributions, newest first by when the gateway saw them; ``before`` is the last known one."""

@@ -77,23 +77,27 @@ class Ledger(Generic[AnyEntry]):
         saved = replace(entry, version=entry.version + 1)
         return saved if self.store.save(self._record(saved), expected_version=entry.version) else None
 
-    def change(self, entry_id: str, compute: Callable[[AnyEntry], AnyEntry]) -> AnyEntry:
+    def change(
+        self, entry_id: str, compute: Callable[[AnyEntry], AnyEntry], *, known: AnyEntry | None = None
+    ) -> AnyEntry:
         """Apply ``compute`` to the newest entry and save the result; compute again on every lost race.
 
         ``compute`` must be free of side effects. If its result equals the entry nothing is written. What it raises
-        passes through.
+        passes through. ``known`` is the entry as it was read or saved a moment ago, which spares reading it again; if
+        somebody has changed it since, the first attempt is lost.
 
         Raises:
             StoreUnavailableError: every one of the bounded attempts lost its race.
         """
+        entry = known or self.get(entry_id)
         for _ in range(_ATTEMPTS):
-            entry = self.get(entry_id)
             changed = compute(entry)
             if changed == entry:
                 return entry
             saved = self.save(changed)
             if saved is not None:
                 return saved
+            entry = self.get(entry_id)
         raise StoreUnavailableError(
             f"{self.model.KIND} {entry_id!r} changed under each of {_ATTEMPTS} attempts to save it"
         )

@@ -61,7 +61,14 @@ class OrderService:
         self._clock = clock
         self._policy = policy
         reader = OrderReader(gateway=gateway, clock=clock, policy=policy)
-        synchronizer = Synchronizer(ledger=ledger, reader=reader, clock=clock, policy=policy, make_token=make_token)
+        synchronizer = Synchronizer(
+            ledger=ledger,
+            reader=reader,
+            clock=clock,
+            policy=policy,
+            make_token=make_token,
+            finish=dispatcher.close_unheard,
+        )
         maker = InvoiceMaker(
             ledger=ledger,
             gateway=gateway,
@@ -190,7 +197,7 @@ class OrderService:
             fresh_until = order.read_at + timedelta(seconds=self._policy.sync_seconds)
             if self._clock() < fresh_until:
                 return order
-        return self.sync(order.order_id, is_hinted=True)
+        return self.sync(order.order_id, is_hinted=True, known=order)
 
 
 def _describe(order: Order) -> str:

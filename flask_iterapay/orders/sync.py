@@ -67,7 +67,8 @@ class Reader(Protocol[AnyPayable, AnyReading]):
 class Synchronizer(Generic[AnyPayable, AnyReading]):
     """Brings the payables of a ledger up to date with the gateway.
 
-    ``make_token`` returns a fresh random string for each claim.
+    ``make_token`` returns a fresh random string for each claim. ``finish`` has the last word on what is saved after a
+    reading.
     """
 
     def __init__(
@@ -78,25 +79,27 @@ class Synchronizer(Generic[AnyPayable, AnyReading]):
         clock: Clock,
         policy: Policy,
         make_token: Callable[[], str],
+        finish: Callable[[AnyPayable], AnyPayable] = lambda payable: payable,
     ) -> None:
         self._ledger = ledger
         self._reader = reader
         self._clock = clock
         self._policy = policy
         self._make_token = make_token
+        self._finish = finish
 
-    def sync(self, entry_id: str, *, is_hinted: bool = False) -> AnyPayable:
+    def sync(self, entry_id: str, *, is_hinted: bool = False, known: AnyPayable | None = None) -> AnyPayable:
         """Read the gateway for a payable and settle it; return it as it stands then.
 
         If somebody else holds the claim, nothing is read here. With ``is_hinted`` the claim is marked, so that its
-        holder saves what he has and reads once more.
+        holder saves what he has and reads once more. ``known`` is the payable as it was read a moment ago.
 
         Raises:
             GatewayError: the gateway could not be read; the payable keeps its state and stays due.
             StoreError: the store failed.
             OrderNotFoundError, LinkNotFoundError: there is none of this id.
         """
-        return self._sync(entry_id, is_hinted=is_hinted)
+        return self._sync(entry_id, is_hinted=is_hinted, known=known)
 
     def sync_if_due(self, entry_id: str) -> AnyPayable:
         """As ``sync``, unless somebody else has read it since it was found to be due."""
@@ -108,10 +111,11 @@ class Synchronizer(Generic[AnyPayable, AnyReading]):
         *,
         is_hinted: bool = False,
         next_read_at: Callable[[AnyPayable], datetime | None] | None = None,
+        known: AnyPayable | None = None,
     ) -> AnyPayable:
         for _ in range(_ROUNDS):
             token = self._make_token()
-            payable = self._claim(entry_id, token, is_hinted=is_hinted, next_read_at=next_read_at)
+            payable = self._claim(entry_id, token, is_hinted=is_hinted, next_read_at=next_read_at, known=known)
             if payable.claim is None or payable.claim.token != token:
                 return payable
             try:
@@ -124,7 +128,7 @@ class Synchronizer(Generic[AnyPayable, AnyReading]):
                 raise reading.failure
             if is_last:
                 return payable
-            is_hinted, next_read_at = False, None
+            is_hinted, next_read_at, known = False, None, payable
         return payable
 
     def poll(self, entry_id: str) -> AnyPayable:
@@ -149,7 +153,7 @@ class Synchronizer(Generic[AnyPayable, AnyReading]):
         if not _has_come(next_read_at(payable), self._clock()):
             return payable
         try:
-            return self._sync(entry_id, next_read_at=next_read_at)
+            return self._sync(entry_id, next_read_at=next_read_at, known=payable)
         except GatewayError as error:
             logger.warning("%s %r could not be refreshed: %s", payable.KIND, entry_id, error)
             return self._ledger.get(entry_id)
@@ -161,6 +165,7 @@ class Synchronizer(Generic[AnyPayable, AnyReading]):
         *,
         is_hinted: bool,
         next_read_at: Callable[[AnyPayable], datetime | None] | None,
+        known: AnyPayable | None,
     ) -> AnyPayable:
         def compute(payable: AnyPayable) -> AnyPayable:
             now = self._clock()
@@ -174,16 +179,16 @@ class Synchronizer(Generic[AnyPayable, AnyReading]):
                 return replace(payable, claim=replace(payable.claim, is_hinted=True)) if is_hinted else payable
             return replace(payable, claim=Claim(token=token, expires_at=now + timedelta(seconds=_CLAIM_SECONDS)))
 
-        return self._ledger.change(entry_id, compute)
+        return self._ledger.change(entry_id, compute, known=known)
 
     def _apply(self, payable: AnyPayable, reading: AnyReading, token: str) -> tuple[AnyPayable, bool]:
         """Save what was read while the claim is still ours; tell whether there is nothing more to read."""
         while payable.claim is not None and payable.claim.token == token:
             now, is_hinted = self._clock(), payable.claim.is_hinted
-            settled = self._finish(self._reader.settle(payable, reading, now), reading.failure, now)
+            settled = self._give_back(self._reader.settle(payable, reading, now), reading.failure, now)
             # Due again, should this process not come to read once more.
             settled = replace(settled, next_check_at=now) if is_hinted and not reading.failure else settled
-            if saved := self._ledger.save(settled):
+            if saved := self._ledger.save(self._finish(settled)):
                 return saved, not is_hinted
             payable = self._ledger.get(payable.entry_id)
         return payable, False
@@ -191,11 +196,11 @@ class Synchronizer(Generic[AnyPayable, AnyReading]):
     def _give_up(self, entry_id: str, token: str, error: GatewayError) -> None:
         def compute(payable: AnyPayable) -> AnyPayable:
             is_ours = payable.claim is not None and payable.claim.token == token
-            return self._finish(payable, error, self._clock()) if is_ours else payable
+            return self._give_back(payable, error, self._clock()) if is_ours else payable
 
         self._ledger.change(entry_id, compute)
 
-    def _finish(self, payable: AnyPayable, failure: GatewayError | None, now: datetime) -> AnyPayable:
+    def _give_back(self, payable: AnyPayable, failure: GatewayError | None, now: datetime) -> AnyPayable:
         """Give the claim back, note whether the gateway could be read, and say when to read it next."""
         if failure is None:
             payable = replace(payable, claim=None, unreachable_since=None)

@@ -316,9 +316,9 @@ def test_a_late_worker_does_not_end_a_lease():
     def work(event: OrderEvent) -> None:
         if event.attempts == 1:
             shop.clock.advance(601)
-            leased = shop.dispatcher._lease("1042")
+            leased = shop.dispatcher._lease(shop.ledger.get("1042"))
             assert leased is not None
-            leases.append(leased)
+            leases.append(leased[1])
         raise RuntimeError("too late")
 
     shop.handlers.append(Handler(name="slow", call=work))

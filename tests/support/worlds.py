@@ -150,8 +150,9 @@ def make_world(
     store: OrderStore | None = None,
     policy: Policy | None = None,
     methods: tuple[str, ...] | None = None,
+    is_heard: bool = True,
 ) -> World:
-    """Build a world whose sandbox keeps its state in ``folder``. Handlers record every event and raise on demand."""
+    """Build a world whose sandbox keeps its state in ``folder``. Its handler, if there is one, records every event."""
     clock = Timepiece()
     sandbox = create_sandbox_app(
         path=folder / "sandbox.sqlite3",
@@ -164,15 +165,14 @@ def make_world(
     wire = Wire(SandboxTransport(sandbox))
     ledger = Ledger(store=store or MemoryStore(), model=Order)
     handled: list[OrderEvent] = []
+    handle = handled.append if is_heard else None
     gateway = make_client(wire)
-    links = make_links(
-        store=ledger.store, gateway=gateway, clock=clock, handle=handled.append, policy=policy, methods=methods
-    )
+    links = make_links(store=ledger.store, gateway=gateway, clock=clock, handle=handle, policy=policy, methods=methods)
     service = make_service(
         ledger=ledger,
         gateway=gateway,
         clock=clock,
-        handle=handled.append,
+        handle=handle,
         policy=policy,
         methods=methods,
         other_duties=links.duties,
@@ -194,7 +194,7 @@ def make_service(
     ledger: Ledger,
     gateway: Gateway,
     clock: Timepiece,
-    handle: Callable[[OrderEvent], object],
+    handle: Callable[[OrderEvent], object] | None,
     policy: Policy | None = None,
     methods: tuple[str, ...] | None = None,
     tokens: Iterator[int] | None = None,
@@ -220,7 +220,7 @@ def make_links(
     store: OrderStore,
     gateway: LinkGateway,
     clock: Timepiece,
-    handle: Callable[[OrderEvent], object],
+    handle: Callable[[OrderEvent], object] | None,
     policy: Policy | None = None,
     methods: tuple[str, ...] | None = None,
     max_addresses: int = 30,
@@ -243,12 +243,13 @@ def make_reconciler(store: OrderStore, duties: Sequence[Duty], clock: Timepiece)
     return Reconciler(store=store, duties=duties, clock=clock, shuffle=lambda entries: None)
 
 
-def make_dispatcher(ledger: Ledger, clock: Timepiece, handle: Callable[[OrderEvent], object]) -> Dispatcher:
-    """A dispatcher whose only handler is this function."""
+def make_dispatcher(ledger: Ledger, clock: Timepiece, handle: Callable[[OrderEvent], object] | None) -> Dispatcher:
+    """A dispatcher whose only handler is this function; without it nobody listens."""
+    handlers = [Handler(name="recorder", call=handle)] if handle else []
     return Dispatcher(
         ledger=ledger,
         clock=clock,
-        handlers_for=lambda name: [Handler(name="recorder", call=handle)],
+        handlers_for=lambda name: handlers,
         run=lambda handler, event: handler.call(event),
     )
 
