@@ -86,6 +86,7 @@ def build_state(
         make_token=_make_token,
         methods=settings.methods,
         other_duties=links.duties,
+        parallel_reads=settings.parallel_reads,
     )
     secret_keys = _secret_keys(app)
     return IteraPayState(

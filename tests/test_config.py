@@ -75,6 +75,7 @@ def test_a_complete_configuration_has_defaults_for_the_rest():
         return_seconds=None,
         qr_uris={},
         addresses_per_hour=30,
+        parallel_reads=8,
     )
 
 

@@ -2,7 +2,9 @@
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,7 +47,11 @@ class Duty:
 
 
 class Reconciler:
-    """Does every duty, for the entries that are longest overdue first."""
+    """Does every duty, for the entries that are longest overdue first.
+
+    The gateway is read for ``parallel_reads`` of them at once, in threads that end with the round; with 1 there are
+    no threads. Handlers run one at a time, in the caller's thread.
+    """
 
     def __init__(
         self,
@@ -54,11 +60,13 @@ class Reconciler:
         duties: Sequence[Duty],
         clock: Clock,
         shuffle: Callable[[list[Entry]], None] = random.shuffle,
+        parallel_reads: int = 1,
     ) -> None:
         self._store = store
         self._duties = {duty.ledger.model: duty for duty in duties}
         self._clock = clock
         self._shuffle = shuffle
+        self._parallel_reads = parallel_reads
 
     def find_overdue(self) -> Entry | None:
         """Return the entry that has waited longest for somebody to look at it, or ``None`` if none is due."""
@@ -75,32 +83,53 @@ class Reconciler:
         """
         entries = self._find_due(limit * 4)
         self._shuffle(entries)
+        entries = entries[:limit]
         report = ReconcileReport()
-        for entry in watch(entries[:limit]):
-            report = self._attend(entry, report)
+        with _mapping(min(self._parallel_reads, len(entries))) as mapping:
+            for entry, failure in zip(watch(entries), mapping(self._read, entries), strict=True):
+                report = self._conclude(entry, failure, report)
         return report
 
     def _find_due(self, limit: int) -> list[Entry]:
         return find_due(self._store, [duty.ledger for duty in self._duties.values()], self._clock(), limit)
 
-    def _attend(self, entry: Entry, report: ReconcileReport) -> ReconcileReport:
-        is_order = isinstance(entry, Order)
-        report = replace(report, orders=report.orders + is_order, links=report.links + (not is_order))
-        duty = self._duties[type(entry)]
-        try:
-            is_read = self._read_if_due(entry, duty)
-            events = duty.dispatch(entry.entry_id)
-        except IteraPayError as error:
-            logger.warning("%s %r could not be finished: %s", entry.KIND, entry.entry_id, error)
-            return replace(report, failures=report.failures + 1)
-        return replace(report, events=report.events + events, failures=report.failures + (not is_read))
-
-    def _read_if_due(self, entry: Entry, duty: Duty) -> bool:
-        """Read the gateway if it is time; False if it failed, which keeps no event from its handlers."""
+    def _read(self, entry: Entry) -> IteraPayError | None:
+        """Read the gateway if it is time; return what went wrong."""
         try:
             if entry.due_check_at and entry.due_check_at <= self._clock():
-                duty.sync_if_due(entry.entry_id)
-        except GatewayError as error:
+                self._duties[type(entry)].sync_if_due(entry.entry_id)
+        except IteraPayError as error:
             logger.warning("%s %r could not be read: %s", entry.KIND, entry.entry_id, error)
-            return False
-        return True
+            return error
+        return None
+
+    def _conclude(self, entry: Entry, failure: IteraPayError | None, report: ReconcileReport) -> ReconcileReport:
+        is_order = isinstance(entry, Order)
+        report = replace(
+            report,
+            orders=report.orders + is_order,
+            links=report.links + (not is_order),
+            failures=report.failures + (failure is not None),
+        )
+        # A gateway that fails keeps no event from its handlers; a store that fails does.
+        if failure and not isinstance(failure, GatewayError):
+            return report
+        try:
+            events = self._duties[type(entry)].dispatch(entry.entry_id)
+        except IteraPayError as error:
+            logger.warning("the events of %s %r could not be handed out: %s", entry.KIND, entry.entry_id, error)
+            return replace(report, failures=report.failures + (failure is None))
+        return replace(report, events=report.events + events)
+
+
+@contextmanager
+def _mapping(threads: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    """Yield ``map``, or one that works ahead in so many threads; what it has not begun when the block ends is left."""
+    if threads <= 1:
+        yield map
+        return
+    pool = ThreadPoolExecutor(threads, "iterapay-reconcile")
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -41,7 +41,8 @@ class OrderService:
     ``methods`` is the shop's allow-list of payment method ids, or ``None`` for all; ``make_token`` returns a fresh
     random string, used for claims and for the ``ref`` that an invoice's description carries. What the parts do alone
     (``InvoiceMaker``, ``Synchronizer``, ``Dispatcher``, ``Reconciler``) is offered here under the same names.
-    ``other_duties`` are what ``reconcile`` does besides orders, in the same store.
+    ``other_duties`` are what ``reconcile`` does besides orders, in the same store, and ``parallel_reads`` is for how
+    many of all these it reads the gateway at once.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class OrderService:
         methods: tuple[str, ...] | None = None,
         shuffle: Callable[[list[Entry]], None] = random.shuffle,
         other_duties: Sequence[Duty] = (),
+        parallel_reads: int = 1,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
@@ -79,7 +81,13 @@ class OrderService:
             methods=methods,
         )
         duty = Duty(ledger=ledger, sync_if_due=synchronizer.sync_if_due, dispatch=dispatcher.dispatch)
-        reconciler = Reconciler(store=ledger.store, duties=[duty, *other_duties], clock=clock, shuffle=shuffle)
+        reconciler = Reconciler(
+            store=ledger.store,
+            duties=[duty, *other_duties],
+            clock=clock,
+            shuffle=shuffle,
+            parallel_reads=parallel_reads,
+        )
         self.get = ledger.get
         self.iterate = ledger.iterate
         self.offered_methods = maker.offered_methods

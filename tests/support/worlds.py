@@ -150,9 +150,14 @@ def make_world(
     store: OrderStore | None = None,
     policy: Policy | None = None,
     methods: tuple[str, ...] | None = None,
+    handle: Callable[[OrderEvent], object] | None = None,
     is_heard: bool = True,
+    parallel_reads: int = 1,
 ) -> World:
-    """Build a world whose sandbox keeps its state in ``folder``. Its handler, if there is one, records every event."""
+    """Build a world whose sandbox keeps its state in ``folder``.
+
+    If somebody listens (``is_heard``), it is ``handle``, or what records every event.
+    """
     clock = Timepiece()
     sandbox = create_sandbox_app(
         path=folder / "sandbox.sqlite3",
@@ -165,7 +170,7 @@ def make_world(
     wire = Wire(SandboxTransport(sandbox))
     ledger = Ledger(store=store or MemoryStore(), model=Order)
     handled: list[OrderEvent] = []
-    handle = handled.append if is_heard else None
+    handle = (handle or handled.append) if is_heard else None
     gateway = make_client(wire)
     links = make_links(store=ledger.store, gateway=gateway, clock=clock, handle=handle, policy=policy, methods=methods)
     service = make_service(
@@ -176,6 +181,7 @@ def make_world(
         policy=policy,
         methods=methods,
         other_duties=links.duties,
+        parallel_reads=parallel_reads,
     )
     return World(
         service=service, links=links, ledger=ledger, clock=clock, wire=wire, panel=Client(sandbox), handled=handled
@@ -199,6 +205,7 @@ def make_service(
     methods: tuple[str, ...] | None = None,
     tokens: Iterator[int] | None = None,
     other_duties: Sequence[Duty] = (),
+    parallel_reads: int = 1,
 ) -> OrderService:
     """The service of a process that has just started; ``tokens`` goes on counting where another process stopped."""
     numbers = tokens or itertools.count(1)
@@ -212,6 +219,7 @@ def make_service(
         methods=methods,
         shuffle=lambda orders: None,
         other_duties=other_duties,
+        parallel_reads=parallel_reads,
     )
 
 
