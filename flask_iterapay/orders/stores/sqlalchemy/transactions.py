@@ -115,7 +115,7 @@ def make_engine(url: str) -> Engine:
     try:
         # Set for good: a level that is lent to a connection has to be taken back, and if that fails the pool loses it.
         level = write_level(make_url(url).get_backend_name())
-        engine = create_engine(url, hide_parameters=True, pool_pre_ping=True, isolation_level=level)
+        engine = create_engine(url, hide_parameters=True, isolation_level=level)
     except (SQLAlchemyError, ImportError, ValueError) as error:
         reason = str(error) if isinstance(error, ImportError) else "it is no database URL that SQLAlchemy knows"
         raise ConfigurationError(f"ITERAPAY_DATABASE_URL cannot be used: {reason}") from None
