@@ -135,6 +135,7 @@ def test_a_child_that_ends_leaves_the_parents_connections_alive(database_url):
     """Closing what was inherited would tell the server to end the parent's sessions."""
     store = SQLAlchemyStore(database_url, create_tables=True)
     store.add(FIRST)
+    assert store.get("order:1") == FIRST
     opened = []
 
     def listen(dbapi_connection, connection_record):

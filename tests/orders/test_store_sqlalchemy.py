@@ -185,13 +185,14 @@ def test_other_databases_hear_nothing_of_sqlite(path):
         assert database.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
-def test_an_engine_of_its_own_keeps_one_isolation_level(path):
+def test_engines_of_its_own_keep_their_isolation_levels(path):
     """What is lent to a connection has to be taken back, and a connection that breaks then is lost to its pool."""
     OtherDialect.levels.clear()
     store = SQLAlchemyStore(f"other:///{path}", create_tables=True)
-    store.add(FIRST)
-    assert store.get("order:1") == FIRST
-    assert OtherDialect.levels == ["READ COMMITTED"]
+    for record in (FIRST, SECOND):
+        store.add(record)
+        assert store.get(record.key) == record
+    assert OtherDialect.levels == ["READ COMMITTED", "AUTOCOMMIT"]
 
 
 def test_names_are_bytes_on_mysql():

@@ -53,10 +53,10 @@ _FREE_REFS = delete(refs).where(refs.c.ref.in_(bindparam("free", expanding=True)
 class SQLAlchemyStore:
     """An ``OrderStore`` in SQL tables.
 
-    From a URL the store makes an engine of its own: on SQLite in WAL mode with ``synchronous=FULL``, everywhere with
-    locks waited for five seconds at most, in a forked child without the parent's connections, and closed when the store
-    is collected. An engine that is handed in is the shop's: it is never altered, disposed or made safe for forks; the
-    store lays its own isolation level over it, and no more.
+    From a URL the store makes engines of its own, one for reads and one for writes, or on SQLite one for both: there in
+    WAL mode with ``synchronous=FULL``, everywhere with locks waited for five seconds at most, in a forked child without
+    the parent's connections, and closed when the store is collected. An engine that is handed in is the shop's: it is
+    never altered, disposed or made safe for forks; the store lays its own isolation level over it, and no more.
 
     Each call is a transaction of its own, on a connection of its own. With ``create_tables`` the tables are made at
     once, where they are missing.
@@ -69,12 +69,17 @@ class SQLAlchemyStore:
     is_durable = True
 
     def __init__(self, url_or_engine: str | Engine, *, create_tables: bool = False) -> None:
+        is_own = not isinstance(url_or_engine, Engine)
         engine = url_or_engine if isinstance(url_or_engine, Engine) else transactions.make_engine(url_or_engine)
         if engine.dialect.name == "sqlite" and not transactions.has_file(engine):
             raise ConfigurationError("ITERAPAY_DATABASE_URL: SQLite needs a file, or every thread has a database alone")
         self._engine = self._reads = self._writes = engine
-        if engine is not url_or_engine:
+        if is_own:
             weakref.finalize(self, engine.dispose)
+            if engine.dialect.name != "sqlite":
+                # A read that is no transaction is one round trip and not three; SQLite begins none for it anyway.
+                self._reads = transactions.make_engine(engine.url, isolation_level="AUTOCOMMIT")
+                weakref.finalize(self, self._reads.dispose)
         else:
             self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
             # Whatever the shop has set, a write must not be committed statement by statement.

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
 import stamina
-from sqlalchemy import Connection, Engine, Pool, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, Pool, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from ....errors import ConfigurationError, StoreUnavailableError
@@ -16,6 +16,7 @@ from ....errors import ConfigurationError, StoreUnavailableError
 __all__ = ["begin_to_write", "commit", "has_file", "is_passing", "make_engine", "run", "write_level"]
 
 Result = TypeVar("Result")
+Level = Literal["AUTOCOMMIT", "READ COMMITTED", "SERIALIZABLE"]
 
 # What a new connection is told: on all of them, how long to wait for somebody else's lock.
 _SETTINGS = {
@@ -106,15 +107,17 @@ def is_passing(error: Exception) -> bool:
     return isinstance(error, OperationalError) or error.connection_invalidated or _is_undone(error)
 
 
-def make_engine(url: str) -> Engine:
+def make_engine(url: str | URL, *, isolation_level: Level | None = None) -> Engine:
     """Make an engine that waits for locks within bounds and leaves a forked child no connections.
+
+    It is for writes unless another level is asked for.
 
     Raises:
         ConfigurationError: the URL or its driver cannot be used; without a word of the URL.
     """
     try:
         # Set for good: a level that is lent to a connection has to be taken back, and if that fails the pool loses it.
-        level = write_level(make_url(url).get_backend_name())
+        level = isolation_level or write_level(make_url(url).get_backend_name())
         engine = create_engine(url, hide_parameters=True, isolation_level=level)
     except (SQLAlchemyError, ImportError, ValueError) as error:
         reason = str(error) if isinstance(error, ImportError) else "it is no database URL that SQLAlchemy knows"
@@ -125,7 +128,7 @@ def make_engine(url: str) -> Engine:
     return engine
 
 
-def write_level(dialect_name: str) -> Literal["SERIALIZABLE", "READ COMMITTED"]:
+def write_level(dialect_name: str) -> Level:
     """The isolation level of a write; SQLite knows no weaker one that is safe."""
     return "SERIALIZABLE" if dialect_name == "sqlite" else "READ COMMITTED"
 
