@@ -30,7 +30,7 @@ _UNDONE = {"40001", "40P01", 1205, 1213, 3101, "SQLITE_BUSY", "SQLITE_BUSY_SNAPS
 _TABLE_MISSING = {"42P01", 1146}
 
 _call_with_retries = stamina.RetryingCaller(
-    attempts=6,
+    attempts=5,
     timeout=timedelta(seconds=15),
     wait_initial=timedelta(milliseconds=20),
     wait_jitter=timedelta(milliseconds=100),
@@ -60,6 +60,12 @@ def run(engine: Engine, work: Callable[[Connection], Result], *, is_passing: Cal
                 connection.close()
 
     try:
+        try:
+            return attempt()
+        except Exception as error:
+            if not is_passing(error):
+                raise
+        # Not before it is needed: its machinery takes as long as a read.
         return _call_with_retries(is_passing, attempt)
     except SQLAlchemyError as error:
         raise _explain(error) from error
