@@ -5,7 +5,7 @@ set when an answer starts, which is after every such function.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
@@ -65,7 +65,9 @@ def protect(response: flask.Response, *, may_be_stored: bool) -> flask.Response:
     return cast("flask.Response", protected)
 
 
-def merge_policies(headers: Iterable[str]) -> str:
+# A shop's own policy is the same on all of its answers, unless it holds a nonce.
+@lru_cache(maxsize=16)
+def merge_policies(headers: tuple[str, ...]) -> str:
     """Write our content security policy, with what the shop's own one brands or reports.
 
     Ours stands. From the shop's are taken over, and nothing else:
@@ -98,7 +100,7 @@ class _Protected(Response):
 
     def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
         headers = super().get_wsgi_headers(environ)
-        headers[_POLICY_HEADER] = merge_policies(headers.getlist(_POLICY_HEADER))
+        headers[_POLICY_HEADER] = merge_policies(tuple(headers.getlist(_POLICY_HEADER)))
         headers.update(_HEADERS)
         if not self.may_be_stored:
             headers["Cache-Control"] = "no-store"
