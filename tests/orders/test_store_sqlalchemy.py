@@ -148,8 +148,30 @@ def test_an_engine_of_its_own_makes_sqlite_safe(url, store):
     own = SQLAlchemyStore(url)
     with listening(Pool, "checkin", ask):
         own.get("order:1")
+        own.save(replace(FIRST, version=2), expected_version=1)
     full = 2
-    assert pragmas == [["wal", full, 5000]]
+    assert pragmas == [["wal", full, 5000]] * 2
+
+
+def test_a_writer_looks_for_the_lock_until_it_is_free(url, store, path):
+    """It does not leave that to SQLite, which would look more and more rarely and let all others pass."""
+    looks = []
+    own = SQLAlchemyStore(url)
+
+    def look(statement):
+        if statement == "BEGIN IMMEDIATE":
+            looks.append(statement)
+            if len(looks) == 10:
+                other.execute("ROLLBACK")
+
+    with listening(Pool, "connect", lambda connection, record: connection.set_trace_callback(look)):
+        assert own.get("order:1") == FIRST
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        # Not by trying the whole save again, which would look once each time.
+        with stamina.set_testing(True, attempts=1):
+            assert own.save(replace(FIRST, version=2), expected_version=1)
+    assert len(looks) == 10
 
 
 @pytest.mark.parametrize("dialect", ["postgresql", "mysql", "mariadb"])
