@@ -1,9 +1,11 @@
 """A row of the table: what is compared with which floor, how near it is to come, and how near it came."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from .profiles import profile
 from .timing import Case, Effort, Sample, measure
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ class Result:
     """What was measured.
 
     ``figure`` is held against the row's reach, ``text`` says it in full. ``floor`` is the floor's own spread and
-    ``beside`` what others came to, in the same rounds; ``notes`` are lines to show below the table.
+    ``beside`` what others came to, in the same rounds; ``notes`` are lines to show below the table. ``profile`` finds
+    out where the time goes, to be asked if the figure is not good enough.
     """
 
     figure: float
@@ -44,6 +47,7 @@ class Result:
     floor: str = ""
     beside: str = ""
     notes: tuple[str, ...] = ()
+    profile: Callable[[], str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +62,8 @@ class Row:
 
 def compare(effort: Effort, floor: Case, ours: Case, *others: Case, beside: str = "") -> Result:
     """Time cases in turns, and write ours and others as multiples of the floor."""
-    return judge(measure([floor, ours, *others], effort), beside=beside)
+    result = judge(measure([floor, ours, *others], effort), beside=beside)
+    return replace(result, profile=partial(profile, ours))
 
 
 def judge(samples: Sequence[Sample], *, beside: str = "") -> Result:

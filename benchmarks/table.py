@@ -40,8 +40,12 @@ def _measure(row: Row, bench: Bench) -> Line:
     except NotInstalledError as missing:
         return Line(text=_format(row.what, row.floor, f"not measured: `{missing}`", str(row.reach), "-", ""))
     floor = f"{row.floor}: {result.floor}" if result.floor else row.floor
-    is_met = _WORDS[row.reach.is_met(result.figure)]
-    return Line(text=_format(row.what, floor, result.text, str(row.reach), is_met, result.beside), notes=result.notes)
+    is_met = row.reach.is_met(result.figure)
+    notes = list(result.notes)
+    if is_met is False and result.profile:
+        notes.append(f"* {row.what}, where the time goes: {result.profile()}")
+    text = _format(row.what, floor, result.text, str(row.reach), _WORDS[is_met], result.beside)
+    return Line(text=text, notes=tuple(notes))
 
 
 def _format(*cells: str) -> str:
