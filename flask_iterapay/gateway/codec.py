@@ -13,7 +13,8 @@ What the documentation does not say, and we assume:
 * ``amlOk`` that is there, but neither a boolean nor null, makes the whole answer unusable: read as "unknown", a
   ``"false"`` could pay an order.
 * A reusable invoice without a minimum is made for one cent, since the documentation requires an amount.
-* A transaction is listed at most ten minutes after its ``createdAt``: a payment link reads so far beyond what it knows.
+* A transaction is listed at most ten minutes after its ``createdAt``: a payment link reads so far beyond what it knows,
+  and once a day, should that be wrong, down to what is two days old.
 * The item of an address list may name its method as ``paymentMethodID`` or ``methodID``; where it names none, it
   stays unknown (C7).
 * A transaction may tell the address that was paid, as ``address`` or ``depositAddress``, and what its amount counts

@@ -113,7 +113,8 @@ class Link(Payable):
     its page, which is a signed one without. With ``has_public_list`` its pages show the newest contributions.
     ``retired`` are invoices that give no addresses any more; they stay watched like all.
     ``visited_at`` is about when the last address was given out. Every transaction that was created before
-    ``read_from`` is final, or has a check of its own, unless the ``backlog`` has it.
+    ``read_from`` is final, or has a check of its own, unless the ``backlog`` has it. ``looked_back_at`` is when it was
+    last read further down than that, for what the gateway has listed late.
     """
 
     KIND: ClassVar[str] = "link"
@@ -128,6 +129,7 @@ class Link(Payable):
     visited_at: datetime | None = None
     read_from: datetime | None = None
     backlog: Backlog | None = None
+    looked_back_at: datetime | None = None
     retired: frozenset[str] = frozenset()
     history: tuple[Note, ...] = ()
 

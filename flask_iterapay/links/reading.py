@@ -3,6 +3,8 @@
 Reading stops below the oldest transaction that is not final, so that a link with any number of contributions costs no
 more than one with a few. What a reading has no time for is a backlog, and the next ones go on where it stopped, by a
 page at least. Until it is worked off, what is not final above it has to wait, or the backlog might wait for ever.
+
+Once a day reading goes down to what is two days old: for a transaction that was listed late, below newer ones.
 """
 
 import logging
@@ -27,6 +29,9 @@ PAGE_LIMIT = 50
 _READING_SECONDS = 10
 # Our assumption: a transaction is listed at most so long after its createdAt; see gateway.codec.
 _OVERLAP = timedelta(seconds=600)
+# Should that be wrong, or the order of a list change after a reorganisation of the chain, a day is lost and no money.
+_LOOK_BACK = timedelta(days=2)
+_LOOK_BACK_PAUSE = timedelta(days=1)
 _IDLE_PAUSE_SECONDS = 6 * 3600
 
 
@@ -37,12 +42,14 @@ logger = logging.getLogger("flask_iterapay")
 class LinkReading(Reading):
     """What one reading has to say about the link itself; the contributions are written down already.
 
-    ``read_from`` and ``backlog`` are the link's new ones. ``has_news`` tells that a contribution is new or changed.
+    ``read_from``, ``backlog`` and ``looked_back_at`` are the link's new ones. ``has_news`` tells that a contribution is
+    new or changed.
     """
 
     read_at: datetime
     read_from: datetime | None
     backlog: Backlog | None
+    looked_back_at: datetime | None
     has_news: bool
 
 
@@ -67,6 +74,7 @@ class LinkReader:
             read_at=reading.read_at,
             read_from=reading.read_from,
             backlog=reading.backlog,
+            looked_back_at=reading.looked_back_at,
             changed_at=now if reading.has_news else payable.changed_at,
         )
 
@@ -88,10 +96,13 @@ class LinkReader:
     def read(self, payable: Link) -> LinkReading:
         """Read the newest transactions, then what was left over, and write each down."""
         walk = _Walk(payable, gateway=self._gateway, book=self._book, clock=self._clock)
-        backlog, read_from = payable.backlog, payable.read_from
-        is_done = walk.go(1, read_from)
+        backlog, read_from, looked_back_at = payable.backlog, payable.read_from, payable.looked_back_at
+        down_to = read_from
+        if backlog is None and (looked_back_at is None or walk.read_at - looked_back_at >= _LOOK_BACK_PAUSE):
+            down_to, looked_back_at = read_from and min(read_from, walk.read_at - _LOOK_BACK), walk.read_at
+        is_done = walk.go(1, down_to)
         if backlog is None and not is_done:
-            backlog = Backlog(page=walk.page, down_to=read_from)
+            backlog = Backlog(page=walk.page, down_to=down_to)
         elif backlog is not None and not walk.failure:
             is_over = walk.go(backlog.page, backlog.down_to)
             backlog = None if is_over else replace(backlog, page=walk.page)
@@ -103,6 +114,7 @@ class LinkReader:
             read_at=walk.read_at,
             read_from=read_from if backlog else _earliest(read_from, awaited),
             backlog=backlog and replace(backlog, awaited_from=awaited),
+            looked_back_at=looked_back_at,
             has_news=walk.has_news,
             failure=walk.failure,
         )

@@ -1,5 +1,6 @@
 """How far down a link is read: no further than need be, and what is too old for that is asked for by itself."""
 
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -86,6 +87,54 @@ class TestWindow:
         shop.clock.advance(5)
         shop.arrive("settled", "late", ago=590)
         shop.sync()
+        assert shop.get("late").status is ContributionStatus.RECEIVED
+
+    @pytest.mark.parametrize("hours", [1, 12, 24])
+    def test_a_transaction_that_is_listed_up_to_a_day_late_is_found_within_another(self, hours):
+        """However many came after it: once a day the list is read down to what is two days old."""
+        shop = Shop()
+        shop.fill(500, every=600)
+        shop.sync()
+        shop.clock.advance(3600)
+        shop.arrive("settled", "late", ago=hours * 3600)
+        shop.arrive("settled", "new")
+        assert shop.sync() == [1]
+        for _ in range(24):
+            shop.clock.advance(3600)
+            shop.reconcile()
+        assert shop.get("late").status is ContributionStatus.RECEIVED
+        shop.reconcile()
+        assert Counter(shop.handled)["link.payment_received:inv-1:tx-late"] == 1
+
+    def test_a_list_is_read_further_down_once_a_day(self):
+        """All other readings, however many, stop where nothing is new."""
+        shop = Shop()
+        shop.fill(500, every=600)
+        shop.sync()
+        pages = []
+        for _ in range(3 * 24):
+            shop.clock.advance(3600)
+            shop.arrive("settled", f"new-{shop.now()}")
+            pages.append(len(shop.sync()))
+        # What was filled in lies ever further back.
+        assert (pages[23], pages[47], pages[71]) == (4, 2, 1)
+        assert Counter(pages)[1] == 70
+
+    def test_looking_back_is_read_in_parts_like_everything(self):
+        """What a reading has no time for is a backlog, and the day begins anew when it was begun."""
+        shop = Shop()
+        shop.fill(500, every=300)
+        shop.sync()
+        while shop.link.backlog:
+            shop.sync()
+        shop.clock.advance(DAY)
+        shop.arrive("settled", "late", ago=2 * DAY)
+        shop.gateway.seconds = 6
+        assert len(shop.sync()) < 12
+        assert (shop.link.backlog.page, shop.link.looked_back_at) == (3, shop.link.read_at)
+        for _ in range(20):
+            shop.reconcile()
+        assert shop.link.backlog is None
         assert shop.get("late").status is ContributionStatus.RECEIVED
 
     def test_a_transaction_from_the_future_hides_none_that_come_after_it(self):
