@@ -56,6 +56,7 @@ FOREIGN = {
     "flask_babel": {"web.translation"},
     "jinja2": {"web"},
     "markupsafe": {"web"},
+    "msgspec": {"orders.codec"},
     "pytest": {"testing"},
     "qrcode": {"web.qr"},
     "sqlalchemy": {"orders.stores.sqlalchemy"},

@@ -13,7 +13,7 @@ TIMES = {"clock", "deadline", "start", "_parse_retry_after", "_plan_retry"}
 TIME_CONSTANTS = {
     "gateway.client": {0.0},
     "gateway.transport": {0.0, 0.2, 0.5, 2.0},
-    "orders.stores.sqlalchemy.transactions": {0.02, 0.1, 0.5},
+    "orders.stores.sqlalchemy.transactions": {0.0005},
 }
 
 

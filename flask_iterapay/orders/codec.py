@@ -5,6 +5,7 @@ with a default needs no code here, older bodies stay readable, and what a newer 
 and times travel as strings.
 """
 
+import threading
 from dataclasses import replace
 from functools import cache
 from typing import TypeVar
@@ -20,6 +21,7 @@ AnyEntry = TypeVar("AnyEntry", bound=Entry)
 SCHEMA = 1
 """Goes up when a body can no longer be read by the code before it."""
 
+_making = threading.Lock()
 _encoder = msgspec.json.Encoder()
 _document_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -54,4 +56,6 @@ def parse_entry(model: type[AnyEntry], body: str, *, version: int) -> AnyEntry:
 @cache
 def _decoder(model: type[AnyEntry]) -> msgspec.json.Decoder[AnyEntry]:
     """The decoder of a kind of entry; made once, since it looks through every annotation."""
-    return msgspec.json.Decoder(model)
+    # Two threads that make decoders of one dataclass at once crash the interpreter (msgspec 0.22); to use them is safe.
+    with _making:
+        return msgspec.json.Decoder(model)

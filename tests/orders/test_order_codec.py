@@ -1,6 +1,8 @@
 """Orders as text and back: nothing is lost or rounded, and bodies of other releases are read or refused."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -205,6 +207,39 @@ class TestOtherReleases:
         """Cut short or emptied, it is not taken for an order."""
         with pytest.raises(ValueError):
             parse_entry(Order, body, version=1)
+
+
+# The first requests of a worker come at once. The threads take turns as often as can be, over classes that are new.
+FIRST_READERS = """
+import sys, threading
+from dataclasses import make_dataclass
+from flask_iterapay.orders.codec import parse_entry
+
+def read(model):
+    start.wait(60)
+    assert parse_entry(model, BODY, version=2).parts[0].amount == 1
+
+BODY = '{"schema": 1, "thing": {"parts": [{"amount": 1, "name": "x"}]}}'
+sys.setswitchinterval(1e-6)
+for number in range(1000):
+    part = make_dataclass("Part", [("amount", int), ("name", str)], frozen=True, slots=True)
+    fields = [("parts", tuple[part, ...]), ("version", int, 0)]
+    model = make_dataclass("Thing", fields, frozen=True, slots=True, namespace={"KIND": "thing"})
+    start = threading.Barrier(4)
+    threads = [threading.Thread(target=read, args=(model,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+print("alive")
+"""
+
+
+@pytest.mark.process
+def test_the_first_records_may_be_read_by_many_threads_at_once():
+    """Where two made a decoder of the same class at once, the whole process used to die."""
+    answer = subprocess.run([sys.executable, "-c", FIRST_READERS], capture_output=True, text=True, timeout=300)
+    assert (answer.returncode, answer.stdout) == (0, "alive\n"), answer.stderr
 
 
 def _add_unknown_fields(value: object) -> None:

@@ -39,17 +39,6 @@ class BlindStore(_Wrapped):
 class LateEventsStore(_Wrapped):
     """Saves the change first, and what it causes afterwards."""
 
-    def __init__(self, inner: OrderStore) -> None:
-        super().__init__(inner)
-        self._counts: dict[str, int] = {}
-
-    def get(self, key: str) -> Record | None:
-        """Read, and remember what has been caused so far."""
-        record: Record | None = self._inner.get(key)
-        if record:
-            self._counts[key] = len(read_entry(record).events)
-        return record
-
     def add(self, record: Record) -> None:
         """Add in two steps."""
         bare = _without_news(record, 0)
@@ -59,12 +48,12 @@ class LateEventsStore(_Wrapped):
 
     def save(self, record: Record, *, expected_version: int) -> bool:
         """Save in two steps."""
-        bare = _without_news(record, self._counts.get(record.key, 0))
+        stored = self._inner.get(record.key)
+        bare = _without_news(record, len(read_entry(stored).events) if stored else 0)
         if not self._inner.save(bare, expected_version=expected_version):
             return False
         if bare != record:
             self._inner.save(replace(record, version=record.version + 1), expected_version=record.version)
-            self._counts[record.key] = len(read_entry(record).events)
         return True
 
 

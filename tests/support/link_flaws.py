@@ -124,9 +124,9 @@ LINK_FLAWS = (
     Flaw(name="flagged counts", promise="counted without the gateway's word", gateway=CountsFlagged),
     Flaw(name="only one page", promise="at the gateway, and confirming|lost", gateway=ReadsOnePage),
     Flaw(name="shared addresses are attributed", promise="is attributed", store=_ForgetsSharing),
-    Flaw(name="what waits is forgotten", promise="at the gateway, and confirming", store=_ForgetsWaiting),
+    Flaw(name="what waits is forgotten", promise="at the gateway, and (confirming|on_hold)", store=_ForgetsWaiting),
     Flaw(name="stragglers are forgotten", promise="at the gateway, and confirming", store=_ForgetsStragglers),
     Flaw(name="events in a second step", promise="told as", store=LateEventsStore),
-    Flaw(name="read then write", promise="an update was lost", store=BlindStore),
+    Flaw(name="read then write", promise="an update was lost|was given another address", store=BlindStore),
     Flaw(name="claims that never end", promise="outlived its holder", store=EternalClaimsStore),
 )
