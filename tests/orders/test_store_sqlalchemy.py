@@ -174,6 +174,39 @@ def test_a_writer_looks_for_the_lock_until_it_is_free(url, store, path):
     assert len(looks) == 10
 
 
+def test_a_writer_that_may_not_begin_says_why(url, store):
+    """Anything but somebody else's lock is no reason to wait, nor what goes wrong after it."""
+    broken = []
+
+    def authorize(action, *rest):
+        if action == sqlite3.SQLITE_TRANSACTION:
+            broken.append(action)
+        return sqlite3.SQLITE_DENY if broken else sqlite3.SQLITE_OK
+
+    own = SQLAlchemyStore(url)
+    with listening(Pool, "connect", lambda connection, record: connection.set_authorizer(authorize)):
+        assert own.get("order:1") == FIRST
+    with pytest.raises(StoreUnavailableError, match="SQLITE_AUTH"):
+        own.save(replace(FIRST, version=2), expected_version=1)
+
+
+@pytest.mark.parametrize("is_shops", [True, False], ids=["shop's engine", "own engine"])
+def test_a_writer_whose_connection_was_closed_gets_another(url, engine, store, is_shops):
+    """It finds out where it begins, and begins anew."""
+    closed = []
+
+    def close(connection, *rest):
+        if not closed:
+            closed.append(connection)
+            connection.close()
+
+    writer = SQLAlchemyStore(engine if is_shops else url)
+    assert writer.get("order:1") == FIRST
+    with listening(Pool, "checkout", close):
+        assert writer.save(replace(FIRST, version=2), expected_version=1)
+    assert closed
+
+
 @pytest.mark.parametrize("dialect", ["postgresql", "mysql", "mariadb"])
 def test_other_databases_get_exact_types(dialect):
     """Keys compare by code point, bodies have room, times are integers, and no type rounds."""

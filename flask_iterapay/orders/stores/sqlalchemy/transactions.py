@@ -1,7 +1,6 @@
 """Engines of the store's own, and transactions that are tried again when what stopped them may pass."""
 
 import os
-import sqlite3
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,10 +21,9 @@ Level = Literal["AUTOCOMMIT", "READ COMMITTED", "SERIALIZABLE"]
 
 _LOCK_SECONDS = 5
 _LOOK_SECONDS = 0.0005
-_SQLITE_PATIENCE = f"PRAGMA busy_timeout={_LOCK_SECONDS * 1000}"
 # What a new connection is told: on all of them, how long to wait for somebody else's lock.
 _SETTINGS = {
-    "sqlite": (_SQLITE_PATIENCE, "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"),
+    "sqlite": (f"PRAGMA busy_timeout={_LOCK_SECONDS * 1000}", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"),
     "postgresql": ("SET lock_timeout = '5s'",),
     "mysql": ("SET innodb_lock_wait_timeout = 5",),
     "mariadb": ("SET innodb_lock_wait_timeout = 5",),
@@ -105,42 +103,47 @@ def begin_to_write(connection: Connection) -> None:
     connection.begin()
     if connection.dialect.name != "sqlite":
         return
-    driver: Any = connection.connection.dbapi_connection
-    # A shop's own engine may have begun already, in a listener or in the driver. Then the first write takes the lock.
-    if driver.in_transaction:
-        return
     if connection.engine in _own_engines:
-        _take_turn(connection, driver)
-    else:
+        _take_turn(connection)
+    # A shop's own engine may have begun already, in a listener or in the driver. Then the first write takes the lock.
+    elif not _has_begun(connection):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _take_turn(connection: Connection, driver: Any) -> None:
+def _take_turn(connection: Connection) -> None:
     """Take SQLite's write lock, looking for it all the time.
 
     SQLite looks ever more rarely, up to ten times a second, and so whoever was unlucky is overtaken by all who come
     later: with several processes the last in a hundred waited thirty times as long as most.
     """
-    until = monotonic() + _LOCK_SECONDS
-    driver.execute("PRAGMA busy_timeout=0")
+    driver, until = connection.connection.dbapi_connection, monotonic() + _LOCK_SECONDS
+    _try(connection, driver, "PRAGMA busy_timeout=0")
     try:
-        while _is_locked(driver) and monotonic() < until:
+        while _try(connection, driver, "BEGIN IMMEDIATE") in _UNDONE and monotonic() < until:
             sleep(_LOOK_SECONDS)
-        if not driver.in_transaction:
+        if not _has_begun(connection):
             # Whatever stands in the way, SQLAlchemy words it like any other error.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
     finally:
-        with suppress(connection.dialect.loaded_dbapi.Error):
-            driver.execute(_SQLITE_PATIENCE)
+        _try(connection, driver, f"PRAGMA busy_timeout={_LOCK_SECONDS * 1000}")
 
 
-def _is_locked(driver: Any) -> bool:
-    """Begin, unless somebody else writes."""
+def _try(connection: Connection, driver: Any, statement: str) -> str | None:
+    """Run a statement by SQLite's bare driver; return the name of its error, if it has one, and raise none."""
     try:
-        driver.execute("BEGIN IMMEDIATE")
-    except sqlite3.Error as error:
-        return getattr(error, "sqlite_errorname", None) in _UNDONE
-    return False
+        driver.execute(statement)
+    except connection.dialect.loaded_dbapi.Error as error:
+        return getattr(error, "sqlite_errorname", None)
+    return None
+
+
+def _has_begun(connection: Connection) -> bool:
+    driver: Any = connection.connection.dbapi_connection
+    try:
+        return bool(driver.in_transaction)
+    except connection.dialect.loaded_dbapi.Error:
+        # A connection that was closed; its next statement says so.
+        return False
 
 
 def is_passing(error: Exception) -> bool:
