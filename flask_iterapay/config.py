@@ -70,7 +70,7 @@ class Settings:
     turned to paid waits before it goes back to the shop, ``None`` for ever. ``qr_uris`` are by payment method's id
     what its QR code holds instead of the bare address, with ``{address}`` and ``{pay_amount}`` to be filled in.
     ``addresses_per_hour`` is how many addresses one visitor may ask of one payment link. ``parallel_reads`` is for how
-    many orders a round of reconcile reads the gateway at once, each over a connection of its own.
+    many orders and links a round of reconcile reads the gateway at once, each over a connection of its own.
     """
 
     api_key: str = field(repr=False)
@@ -144,7 +144,7 @@ class Settings:
             return_seconds=read("RETURN_SECONDS", values.seconds(20, 120), None),
             qr_uris=read("QR_URIS", _qr_uris, _qr_uris({})),
             addresses_per_hour=read("ADDRESSES_PER_HOUR", values.count(1, 10_000, of="addresses"), 30),
-            parallel_reads=read("PARALLEL_READS", values.count(1, 64, of="reads"), 8),
+            parallel_reads=read("PARALLEL_READS", values.count(1, 15, of="reads"), 8),
         )
         reader.close()
         return settings

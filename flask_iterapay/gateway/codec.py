@@ -14,7 +14,7 @@ What the documentation does not say, and we assume:
   ``"false"`` could pay an order.
 * A reusable invoice without a minimum is made for one cent, since the documentation requires an amount.
 * A transaction is listed at most ten minutes after its ``createdAt``: a payment link reads so far beyond what it knows,
-  and once a day, should that be wrong, down to what is two days old.
+  and once a day, should that be wrong, so far that none is missed that is listed a day late.
 * The item of an address list may name its method as ``paymentMethodID`` or ``methodID``; where it names none, it
   stays unknown (C7).
 * A transaction may tell the address that was paid, as ``address`` or ``depositAddress``, and what its amount counts

@@ -4,7 +4,8 @@ Reading stops below the oldest transaction that is not final, so that a link wit
 more than one with a few. What a reading has no time for is a backlog, and the next ones go on where it stopped, by a
 page at least. Until it is worked off, what is not final above it has to wait, or the backlog might wait for ever.
 
-Once a day reading goes down to what is two days old: for a transaction that was listed late, below newer ones.
+Once a day reading goes down to a day before the last time that it did: for a transaction that was listed up to a day
+late, below newer ones.
 """
 
 import logging
@@ -30,7 +31,7 @@ _READING_SECONDS = 10
 # Our assumption: a transaction is listed at most so long after its createdAt; see gateway.codec.
 _OVERLAP = timedelta(seconds=600)
 # Should that be wrong, or the order of a list change after a reorganisation of the chain, a day is lost and no money.
-_LOOK_BACK = timedelta(days=2)
+_LATEST = timedelta(days=1)
 _LOOK_BACK_PAUSE = timedelta(days=1)
 _IDLE_PAUSE_SECONDS = 6 * 3600
 
@@ -99,7 +100,9 @@ class LinkReader:
         backlog, read_from, looked_back_at = payable.backlog, payable.read_from, payable.looked_back_at
         down_to = read_from
         if backlog is None and (looked_back_at is None or walk.read_at - looked_back_at >= _LOOK_BACK_PAUSE):
-            down_to, looked_back_at = read_from and min(read_from, walk.read_at - _LOOK_BACK), walk.read_at
+            # By the last such look, since a shop may have been away for a while.
+            since = (looked_back_at or walk.read_at - _LOOK_BACK_PAUSE) - _LATEST
+            down_to, looked_back_at = read_from and min(read_from, since), walk.read_at
         is_done = walk.go(1, down_to)
         if backlog is None and not is_done:
             backlog = Backlog(page=walk.page, down_to=down_to)

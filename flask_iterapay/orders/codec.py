@@ -6,7 +6,10 @@ and times travel as strings.
 """
 
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
 from functools import cache
 from typing import TypeVar
 
@@ -14,7 +17,7 @@ import msgspec
 
 from .entries import Entry
 
-__all__ = ["SCHEMA", "format_entry", "parse_entry"]
+__all__ = ["SCHEMA", "format_entry", "parse_entry", "prepare"]
 
 AnyEntry = TypeVar("AnyEntry", bound=Entry)
 
@@ -31,7 +34,7 @@ def format_entry(entry: Entry) -> str:
 
     Equal entries give the same text: sets and mappings are sorted.
     """
-    fields = msgspec.to_builtins(entry, order="deterministic")
+    fields = msgspec.to_builtins(entry, order="deterministic", enc_hook=_simplify)
     del fields["version"]
     return _encoder.encode({"schema": SCHEMA, entry.KIND: fields}).decode()
 
@@ -51,6 +54,24 @@ def parse_entry(model: type[AnyEntry], body: str, *, version: int) -> AnyEntry:
         return replace(entry, version=version)
     except msgspec.MsgspecError as error:
         raise ValueError(str(error)) from error
+
+
+def _simplify(value: object) -> object:
+    """Write what is of a class of somebody else's, such as ``Markup``, as the text or moment that it is."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a record cannot hold {type(value).__name__}")
+
+
+def prepare(model: type[Entry]) -> None:
+    """Make the decoder of a kind of entry while the app is set up, before there are threads, and children of them."""
+    _decoder(model)
 
 
 @cache

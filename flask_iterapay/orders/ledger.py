@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from ..errors import StoreUnavailableError, UnreadableRecordError
-from .codec import format_entry, parse_entry
+from .codec import format_entry, parse_entry, prepare
 from .entries import Entry
 from .stores.base import OrderStore, Record
 
@@ -37,6 +37,7 @@ class Ledger(Generic[AnyEntry]):
         self.model = model
         self._realm = realm
         self._prefix = f"{realm}{model.KIND}:"
+        prepare(model)
 
     def get(self, entry_id: str) -> AnyEntry:
         """Read an entry.

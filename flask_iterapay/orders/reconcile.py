@@ -2,10 +2,12 @@
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from queue import SimpleQueue
 from typing import Any
 
 from ..errors import GatewayError, IteraPayError
@@ -17,6 +19,9 @@ from .stores.base import OrderStore
 __all__ = ["Duty", "ReconcileReport", "Reconciler"]
 
 logger = logging.getLogger("flask_iterapay")
+
+_Reading = tuple[Entry, IteraPayError | None]
+"""An entry, and what went wrong when it was read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +54,8 @@ class Duty:
 class Reconciler:
     """Does every duty, for the entries that are longest overdue first.
 
-    The gateway is read for ``parallel_reads`` of them at once, in threads that end with the round; with 1 there are
-    no threads. Handlers run one at a time, in the caller's thread.
+    The gateway is read for ``parallel_reads`` of them at once, in threads of the round's own; with 1 there are none.
+    Handlers run one at a time, in the caller's thread.
     """
 
     def __init__(
@@ -85,13 +90,42 @@ class Reconciler:
         self._shuffle(entries)
         entries = entries[:limit]
         report = ReconcileReport()
-        with _mapping(min(self._parallel_reads, len(entries))) as mapping:
-            for entry, failure in zip(watch(entries), mapping(self._read, entries), strict=True):
+        with closing(self._read_all(entries)) as readings:
+            # In the order in which they were read; what is watched is how many there were.
+            for _, (entry, failure) in zip(watch(entries), readings, strict=False):
                 report = self._conclude(entry, failure, report)
         return report
 
     def _find_due(self, limit: int) -> list[Entry]:
         return find_due(self._store, [duty.ledger for duty in self._duties.values()], self._clock(), limit)
+
+    def _read_all(self, entries: Sequence[Entry]) -> Generator[_Reading]:
+        """Read each entry; what has not been begun when nobody wants more is left to another round."""
+        todo, readings = deque(entries), SimpleQueue[_Reading | BaseException]()
+
+        def read_on() -> None:
+            while todo:
+                with suppress(IndexError):
+                    readings.put(self._read_next(todo))
+
+        threads = min(self._parallel_reads, len(entries))
+        is_ahead = threads > 1 and _start(threads, read_on)
+        try:
+            for _ in entries:
+                reading = readings.get() if is_ahead else self._read_next(todo)
+                if isinstance(reading, BaseException):
+                    raise reading
+                yield reading
+        finally:
+            todo.clear()
+
+    def _read_next(self, todo: deque[Entry]) -> _Reading | BaseException:
+        """Read the next entry; ``IndexError`` if there is none. Any other error is returned, to be raised elsewhere."""
+        entry = todo.popleft()
+        try:
+            return entry, self._read(entry)
+        except BaseException as error:  # noqa: BLE001  It is raised where the round waits for it.
+            return error
 
     def _read(self, entry: Entry) -> IteraPayError | None:
         """Read the gateway if it is time; return what went wrong."""
@@ -122,14 +156,15 @@ class Reconciler:
         return replace(report, events=report.events + events)
 
 
-@contextmanager
-def _mapping(threads: int) -> Iterator[Callable[..., Iterator[Any]]]:
-    """Yield ``map``, or one that works ahead in so many threads; what it has not begun when the block ends is left."""
-    if threads <= 1:
-        yield map
-        return
-    pool = ThreadPoolExecutor(threads, "iterapay-reconcile")
-    try:
-        yield pool.map
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _start(threads: int, work: Callable[[], None]) -> bool:
+    """Start as many threads as can be had, up to so many; False if there is none.
+
+    A process that ends does not wait for them: what they read is under a claim, which ends by itself.
+    """
+    for number in range(threads):
+        try:
+            threading.Thread(target=work, daemon=True, name="iterapay-read").start()
+        except RuntimeError as error:
+            logger.warning("reconcile reads with %d threads: %s", number, error)
+            return number > 0
+    return True

@@ -91,7 +91,7 @@ class TestWindow:
 
     @pytest.mark.parametrize("hours", [1, 12, 24])
     def test_a_transaction_that_is_listed_up_to_a_day_late_is_found_within_another(self, hours):
-        """However many came after it: once a day the list is read down to what is two days old."""
+        """However many came after it: once a day the list is read down to a day before the last such look."""
         shop = Shop()
         shop.fill(500, every=600)
         shop.sync()
@@ -105,6 +105,20 @@ class TestWindow:
         assert shop.get("late").status is ContributionStatus.RECEIVED
         shop.reconcile()
         assert Counter(shop.handled)["link.payment_received:inv-1:tx-late"] == 1
+
+    @pytest.mark.parametrize("hours", [30, 72, 1000])
+    def test_a_shop_that_was_away_finds_what_was_listed_late_meanwhile(self, hours):
+        """The next look goes down to a day before the last one, however long ago that was."""
+        shop = Shop()
+        shop.fill(500, every=300)
+        shop.sync()
+        shop.clock.advance(3600)
+        shop.arrive("settled", "late", ago=23 * 3600)
+        for number in range(100):
+            shop.clock.advance(hours * 36)
+            shop.arrive("settled", f"new-{number}")
+        shop.sync()
+        assert shop.get("late").status is ContributionStatus.RECEIVED
 
     def test_a_list_is_read_further_down_once_a_day(self):
         """All other readings, however many, stop where nothing is new."""

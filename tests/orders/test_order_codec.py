@@ -6,10 +6,12 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import MappingProxyType
 
 import pytest
 from builders import START, USDT, at, make_order, make_record, make_snapshot, make_transaction
 from hypothesis import HealthCheck, given, settings
+from markupsafe import Markup
 from strategies import orders
 
 from flask_iterapay.orders.codec import SCHEMA, format_entry, parse_entry
@@ -141,6 +143,32 @@ class TestRoundTrip:
             order = settle(order, [snapshot], snapshot.read_at, Policy())
             stored = settle(parse_entry(Order, format_entry(stored), version=0), [snapshot], snapshot.read_at, Policy())
         assert stored == order
+
+    def test_texts_and_moments_of_other_classes_are_what_they_say(self):
+        """Templates make ``Markup``, and tests freeze time with a class of their own."""
+
+        class Frozen(datetime):
+            """A moment of somebody else's."""
+
+        class Dollars(Decimal):
+            """An amount of somebody else's."""
+
+        texts = {"description": Markup("a &amp; b"), "return_url": Markup("/thanks")}
+        order = replace(
+            make_order(),
+            **texts,
+            amount=Dollars("25.00"),
+            metadata=MappingProxyType({Markup("cart"): Markup("7")}),
+            read_at=Frozen(2026, 1, 15, 10, 30, 0, 1, tzinfo=UTC),
+        )
+        again = parse_entry(Order, format_entry(order), version=order.version)
+        assert again == replace(order, metadata={"cart": "7"})
+        assert {type(again.description), type(again.metadata["cart"])} == {str}
+
+    def test_what_no_record_can_hold_is_refused(self):
+        """Rather than written as something that nobody can read."""
+        with pytest.raises(TypeError, match="a record cannot hold object"):
+            format_entry(replace(make_order(), description=object()))
 
 
 class TestOtherReleases:

@@ -1,7 +1,11 @@
 """Many orders read at once: no more than was allowed, handlers one at a time, and nothing left running."""
 
+import itertools
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from worlds import Fault, World, make_world
@@ -83,15 +87,87 @@ def test_one_at_a_time_needs_no_thread(tmp_path):
     assert set(readers) == {threading.get_ident()}
 
 
-def test_a_round_that_is_broken_off_leaves_no_thread(world: World):
-    """Whoever presses Ctrl-C gets the prompt back once what is under way has come to its end."""
-    make_due(world, 2 * READERS)
-    before = threading.active_count()
+def test_a_round_that_is_broken_off_begins_nothing_more(world: World):
+    """Whoever presses Ctrl-C waits for nothing, and what is under way ends by itself."""
+    make_due(world, 5 * READERS)
+    gate, entered = threading.Event(), itertools.count(1)
+
+    def wait() -> None:
+        if next(entered) > READERS:
+            gate.wait(PATIENCE_SECONDS)
 
     def break_off(entries: list[Entry]) -> Iterator[Entry]:
         yield entries[0]
         raise KeyboardInterrupt
 
+    meet(world, wait)
     with pytest.raises(KeyboardInterrupt):
         world.service.reconcile(watch=break_off)
-    assert threading.active_count() == before
+    gate.set()
+    for thread in list_readers():
+        thread.join(PATIENCE_SECONDS)
+    assert next(entered) - 1 <= 2 * READERS
+
+
+def test_an_error_of_a_reader_is_the_callers(world: World):
+    """What nobody foresaw is not lost in a thread."""
+    make_due(world, READERS)
+
+    def fail() -> None:
+        raise IndexError("nobody foresaw this")
+
+    meet(world, fail)
+    with pytest.raises(IndexError, match="nobody foresaw this"):
+        world.service.reconcile()
+
+
+@pytest.mark.process
+def test_a_process_that_ends_waits_for_no_reading():
+    """A gateway that hangs must not keep a worker from ending."""
+    assert run(ENDS) == "ended\n"
+
+
+@pytest.mark.process
+def test_where_no_thread_can_be_had_it_is_done_without():
+    """In a small container, say, with a limit on them."""
+    assert run(WITHOUT_THREADS) == "8 0\n"
+
+
+def run(program: str) -> str:
+    """Run a program that goes on where ``WORLD`` ends; return what it prints."""
+    command = [sys.executable, "-c", WORLD + program]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+WORLD = f"""
+import sys, tempfile, threading
+from pathlib import Path
+sys.path[:0] = ["{Path(__file__).parents[1] / "support"}"]
+from worlds import Fault, make_world
+world = make_world(Path(tempfile.mkdtemp()), parallel_reads=4)
+for number in range(8):
+    world.choose(str(number))
+world.clock.advance(61)
+"""
+ENDS = f"""
+inside = threading.Semaphore(0)
+def hang():
+    inside.release()
+    threading.Event().wait()
+world.wire.faults.append(Fault("{READ}", 99, run=hang))
+threading.Thread(target=world.service.reconcile, daemon=True).start()
+inside.acquire(timeout=30)
+print("ended")
+"""
+WITHOUT_THREADS = """
+# No machine has so much memory for one.
+threading.stack_size(1 << 46)
+report = world.service.reconcile()
+print(report.orders, report.failures)
+"""
+
+
+def list_readers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "iterapay-read"]

@@ -37,7 +37,8 @@ class OrderStore(Protocol):
     4. *Current.* A read that begins after a write has returned sees that write, from whichever thread or process.
     5. *Faithful.* Text comes back character by character, times to the microsecond.
     6. *Ordered.* ``due`` and ``search`` answer in the order that they state, and never more than ``limit`` records.
-    7. *Thread-safe*; and safe between processes if ``is_durable``, when what was written also outlives them.
+    7. *Thread-safe*, without any app context; and safe between processes if ``is_durable``, when what was written also
+       outlives them.
     8. *Patient, but not for ever.* A busy or absent database is tried again a few times, then
        ``StoreUnavailableError`` is raised, from the error behind it. Whether the write took effect is then unknown
        until the record is read. No other foreign error escapes.

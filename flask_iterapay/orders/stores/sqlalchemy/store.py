@@ -69,16 +69,15 @@ class SQLAlchemyStore:
     is_durable = True
 
     def __init__(self, url_or_engine: str | Engine, *, create_tables: bool = False) -> None:
-        is_own = not isinstance(url_or_engine, Engine)
         engine = url_or_engine if isinstance(url_or_engine, Engine) else transactions.make_engine(url_or_engine)
         if engine.dialect.name == "sqlite" and not transactions.has_file(engine):
             raise ConfigurationError("ITERAPAY_DATABASE_URL: SQLite needs a file, or every thread has a database alone")
         self._engine = self._reads = self._writes = engine
-        if is_own:
+        if not isinstance(url_or_engine, Engine):
             weakref.finalize(self, engine.dispose)
             if engine.dialect.name != "sqlite":
                 # A read that is no transaction is one round trip and not three; SQLite begins none for it anyway.
-                self._reads = transactions.make_engine(engine.url, isolation_level="AUTOCOMMIT")
+                self._reads = transactions.make_engine(url_or_engine, isolation_level="AUTOCOMMIT")
                 weakref.finalize(self, self._reads.dispose)
         else:
             self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")

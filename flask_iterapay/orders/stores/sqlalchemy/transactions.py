@@ -21,6 +21,7 @@ Level = Literal["AUTOCOMMIT", "READ COMMITTED", "SERIALIZABLE"]
 
 _LOCK_SECONDS = 5
 _LOOK_SECONDS = 0.0005
+_LOCKED = ("SQLITE_BUSY", "SQLITE_LOCKED")
 # What a new connection is told: on all of them, how long to wait for somebody else's lock.
 _SETTINGS = {
     "sqlite": (f"PRAGMA busy_timeout={_LOCK_SECONDS * 1000}", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"),
@@ -34,7 +35,7 @@ _TABLE_MISSING = {"42P01", 1146}
 
 _call_with_retries = stamina.RetryingCaller(
     attempts=5,
-    timeout=timedelta(seconds=15),
+    timeout=timedelta(seconds=10),
     wait_initial=timedelta(milliseconds=20),
     wait_jitter=timedelta(milliseconds=100),
     wait_max=timedelta(milliseconds=500),
@@ -117,9 +118,9 @@ def _take_turn(connection: Connection) -> None:
     later: with several processes the last in a hundred waited thirty times as long as most.
     """
     driver, until = connection.connection.dbapi_connection, monotonic() + _LOCK_SECONDS
-    _try(connection, driver, "PRAGMA busy_timeout=0")
     try:
-        while _try(connection, driver, "BEGIN IMMEDIATE") in _UNDONE and monotonic() < until:
+        _try(connection, driver, "PRAGMA busy_timeout=0")
+        while _try(connection, driver, "BEGIN IMMEDIATE").startswith(_LOCKED) and monotonic() < until:
             sleep(_LOOK_SECONDS)
         if not _has_begun(connection):
             # Whatever stands in the way, SQLAlchemy words it like any other error.
@@ -128,13 +129,13 @@ def _take_turn(connection: Connection) -> None:
         _try(connection, driver, f"PRAGMA busy_timeout={_LOCK_SECONDS * 1000}")
 
 
-def _try(connection: Connection, driver: Any, statement: str) -> str | None:
+def _try(connection: Connection, driver: Any, statement: str) -> str:
     """Run a statement by SQLite's bare driver; return the name of its error, if it has one, and raise none."""
     try:
         driver.execute(statement)
     except connection.dialect.loaded_dbapi.Error as error:
-        return getattr(error, "sqlite_errorname", None)
-    return None
+        return getattr(error, "sqlite_errorname", "")
+    return ""
 
 
 def _has_begun(connection: Connection) -> bool:
