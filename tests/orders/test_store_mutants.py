@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import sqlite3
+import traceback
 import weakref
 from contextlib import closing
 from dataclasses import replace
@@ -129,6 +130,23 @@ def test_an_unavailable_database_is_told_by_the_kind_of_error(path):
     with pytest.raises(StoreUnavailableError) as caught:
         store.get("order:1")
     assert str(caught.value) == "the tables are missing: run `flask iterapay init-db`"
+
+
+def test_an_engine_of_its_own_keeps_records_out_of_its_errors(path):
+    """A log of an error, with all that is behind it, has no word of an order."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("ALTER TABLE iterapay_records DROP COLUMN body")
+    canary = replace(FIRST, key="order:canary")
+    with pytest.raises(StoreUnavailableError) as caught:
+        SQLAlchemyStore(f"sqlite:///{path}").add(canary)
+    assert "order:canary" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_url_that_cannot_be_used_is_told_without_a_word_of_it():
+    """It may hold a password."""
+    with pytest.raises(ConfigurationError) as caught:
+        SQLAlchemyStore("canary")
+    assert str(caught.value).endswith("_DATABASE_URL cannot be used: it is no database URL that SQLAlchemy knows")
 
 
 def test_a_child_that_ends_leaves_the_parents_connections_alive(database_url):
