@@ -27,15 +27,17 @@ def main() -> None:
         bench = Bench(effort=effort, is_quick=options.quick, folder=Path(folder), stack=stack)
         rows = [row for module in _MODULES for row in module.ROWS if options.only in f"{module.__name__} {row.what}"]
         lines = list(measure_rows(rows, bench))
-    if not options.only:
-        write_page(lines, options.page)
+    # Figures of one round each are not for the page that everybody reads.
+    page = options.page or (None if options.quick else PAGE)
+    if page and not options.only:
+        write_page(lines, page)
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="run each case once, to see that it works")
+    parser.add_argument("--quick", action="store_true", help="run each case once, and write no page by default")
     parser.add_argument("--only", default="", metavar="WORD", help="only rows whose name has this; writes no page")
-    parser.add_argument("--page", type=Path, default=PAGE, help="the page to write the table into")
+    parser.add_argument("--page", type=Path, help="the page to write the table into")
     return parser.parse_args()
 
 

@@ -74,7 +74,7 @@ class HoldReason(StrEnum):
 
     @property
     def needs_person(self) -> bool:
-        """True for the reasons that only ``resolve_hold`` ends."""
+        """True for the reasons that only ``resolve_hold`` ends, on an order."""
         return self in _NEEDS_PERSON
 
 
