@@ -1,10 +1,11 @@
 """Is this shop fit to take money? Looks at database, gateway, handlers and backlog, and changes nothing."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from itertools import islice
+
+from msgspec import Struct
 
 from .errors import (
     BadRequestError,
@@ -37,8 +38,7 @@ class Level(StrEnum):
     PROBLEM = "problem"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """One thing that was looked at, in a sentence that says what to do if something is to be done."""
 
     level: Level

@@ -2,13 +2,13 @@
 
 import json
 import re
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 from flask import Flask
+from msgspec.structs import replace
 from shops import Shop
 from werkzeug.test import Client
 from worlds import SECRET, make_client, make_world

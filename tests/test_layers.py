@@ -56,7 +56,7 @@ FOREIGN = {
     "flask_babel": {"web.translation"},
     "jinja2": {"web"},
     "markupsafe": {"web"},
-    "msgspec": {"orders.codec"},
+    "msgspec": {"doctor", "gateway.client", "gateway.models", "links", "orders", "testing", "web"},
     "pytest": {"testing"},
     "qrcode": {"web.qr"},
     "sqlalchemy": {"orders.stores.sqlalchemy"},

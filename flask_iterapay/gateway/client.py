@@ -8,11 +8,12 @@ below ``/invoices``.
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from typing import Literal, TypeVar, Unpack
 from urllib.parse import quote
+
+from msgspec.structs import replace
 
 from ..errors import (
     BadRequestError,

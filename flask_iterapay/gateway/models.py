@@ -5,11 +5,12 @@ is not known becomes ``UNKNOWN``, which never pays and never fails an order.
 """
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 __all__ = [
     "DepositAddress",
@@ -104,8 +105,7 @@ _TRANSACTION_STATES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invoice:
+class Invoice(Struct, frozen=True, kw_only=True):
     """An invoice as one answer showed it; a field that the answer did not carry is ``None``.
 
     ``amount`` is in USD. ``spelling`` is the gateway's own word for the state, for logs and for support.
@@ -123,8 +123,7 @@ class Invoice:
     created_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transaction:
+class Transaction(Struct, frozen=True, kw_only=True):
     """One transfer that the gateway saw on chain.
 
     ``amount`` has no documented unit (contract C29), so it never proves a payment. It is kept as the gateway's own
@@ -144,8 +143,7 @@ class Transaction:
     unit: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentMethod:
+class PaymentMethod(Struct, frozen=True, kw_only=True):
     """An asset on a network: USDT (``ticker``) on TRON (``network``)."""
 
     method_id: MethodId
@@ -154,8 +152,7 @@ class PaymentMethod:
     ticker: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DepositAddress:
+class DepositAddress(Struct, frozen=True, kw_only=True):
     """Where and how much to send.
 
     ``pay_amount`` is the gateway's own string, byte for byte. ``expires_at`` (UTC) is ``None`` for reusable invoices
@@ -168,8 +165,7 @@ class DepositAddress:
     method_id: MethodId | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Merchant:
+class Merchant(Struct, frozen=True, kw_only=True):
     """A merchant; ``webhook_url`` is what is registered, readable with the API key alone (contract 1.8)."""
 
     merchant_id: str
@@ -177,16 +173,14 @@ class Merchant:
     webhook_url: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookRegistration:
+class WebhookRegistration(Struct, frozen=True, kw_only=True):
     """The merchant's one webhook; secret and token never come back (contract 1.8)."""
 
     url: str
     created_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page(Generic[Item]):
+class Page(Struct, Generic[Item], frozen=True, kw_only=True):
     """One page of a list; ``total`` is the gateway's own count, ``None`` if it gave none (contract C31).
 
     ``left_out`` is how many of its items could not be read, where those that can be are worth having alone.
@@ -197,8 +191,7 @@ class Page(Generic[Item]):
     left_out: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransactionPage:
+class TransactionPage(Struct, frozen=True, kw_only=True):
     """One page of the transactions of some invoices, newest first, and how far it looked.
 
     ``items`` are those of the invoices asked for. The other two fields speak of all that the gateway sent, so a page

@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from ..errors import RecordExistsError, UnreadableRecordError, VisitNotFoundError
 from ..gateway.models import Transaction

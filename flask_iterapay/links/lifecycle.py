@@ -5,8 +5,10 @@ payment. Its amount decides nothing, since its unit is not documented (contract 
 received, however little it is.
 """
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..gateway.models import Transaction, TransactionState
 from ..orders.entries import EventName
@@ -26,8 +28,7 @@ __all__ = ["begin", "decide", "settle", "show_payment"]
 _BAD = {TransactionState.FAILED, TransactionState.FLAGGED}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Verdict:
+class _Verdict(Struct, frozen=True, kw_only=True):
     """What a transaction's state means. ``is_unclear`` says that the gateway has yet to say something."""
 
     status: ContributionStatus

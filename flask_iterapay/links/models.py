@@ -7,11 +7,13 @@ does I/O or decides anything; the decisions are in ``lifecycle``.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..errors import ContributionNotFoundError, LinkNotFoundError, VisitNotFoundError
 from ..gateway.models import PaymentMethod, TransactionState
@@ -66,8 +68,7 @@ class ContributionAnomaly(StrEnum):
     SETTLED_AFTER_REFUSED = "settled_after_refused"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkEvent(Event):
+class LinkEvent(Event, frozen=True, kw_only=True):
     """One thing that happened to a contribution, as handlers see it.
 
     ``amount`` is the gateway's own string. Its ``unit`` is not documented, and ``None`` unless the gateway tells it;
@@ -84,15 +85,13 @@ class LinkEvent(Event):
     reference: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContributionStep(Note):
+class ContributionStep(Note, frozen=True, kw_only=True):
     """One step in a contribution's life, and to which status it led."""
 
     status: ContributionStatus
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backlog:
+class Backlog(Struct, frozen=True, kw_only=True):
     """What of a link's transactions has yet to be read: the list from ``page`` on, until it is older than ``down_to``.
 
     New transactions move the others to later pages, so that going on with the page where one stopped misses none.
@@ -105,8 +104,7 @@ class Backlog:
     awaited_from: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link(Payable):
+class Link(Payable, frozen=True, kw_only=True):
     """A payment link: any number of visitors pay any amount, of ``minimum`` USD at least if there is one.
 
     ``method_ids`` are the payment methods on offer, ``None`` for all that the shop offers. ``slug`` is the address of
@@ -177,8 +175,7 @@ class Link(Payable):
         return self if len(alike) >= _MAX_INVOICES else replace(self, retired=self.retired | {record.invoice_id})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contribution(Entry):
+class Contribution(Entry, frozen=True, kw_only=True):
     """One transaction on one of a link's invoices. ``created_at`` is when the gateway saw it on chain.
 
     ``amount`` is the gateway's own string; ``unit`` and ``address`` are ``None`` unless the gateway tells them, which
@@ -259,8 +256,7 @@ class Contribution(Entry):
         return self.status in (ContributionStatus.RECEIVED, ContributionStatus.REFUSED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VisitPayment:
+class VisitPayment(Struct, frozen=True, kw_only=True):
     """What a visitor's page shows of a contribution to his address."""
 
     transaction_id: str
@@ -270,8 +266,7 @@ class VisitPayment:
     sent_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Visit(Entry):
+class Visit(Entry, frozen=True, kw_only=True):
     """One visitor's turn at a link: an address of his own, a page of its own, and a reference to quote.
 
     ``address`` and ``pay_amount`` are the gateway's own strings; the amount is what the minimum costs at the moment of
@@ -334,8 +329,7 @@ class Visit(Entry):
         return replace(self, payments=tuple(payments[-_MAX_PAYMENTS:]), changed_at=now)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tally(Entry):
+class Tally(Entry, frozen=True, kw_only=True):
     """How many addresses a visitor has asked a link for since ``begun_at``, so that nobody uses them up."""
 
     KIND: ClassVar[str] = "tally"

@@ -9,8 +9,9 @@ late, below newer ones.
 """
 
 import logging
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from ..errors import GatewayError, UnreadableRecordError
 from ..gateway.models import TransactionPage
@@ -39,8 +40,7 @@ _IDLE_PAUSE_SECONDS = 6 * 3600
 logger = logging.getLogger("flask_iterapay")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkReading(Reading):
+class LinkReading(Reading, frozen=True, kw_only=True):
     """What one reading has to say about the link itself; the contributions are written down already.
 
     ``read_from``, ``backlog`` and ``looked_back_at`` are the link's new ones. ``has_news`` tells that a contribution is

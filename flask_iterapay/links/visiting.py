@@ -6,8 +6,9 @@ see that it is the one that was wanted.
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from ..errors import (
     GatewayError,

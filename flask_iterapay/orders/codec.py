@@ -1,19 +1,19 @@
 """Entries as text and back: the body of a store's record.
 
-The text is JSON with a schema number. Fields are written and read by the dataclasses' own annotations, so a new field
+The text is JSON with a schema number. Fields are written and read by the models' own annotations, so a new field
 with a default needs no code here, older bodies stay readable, and what a newer release has added is ignored. Decimals
 and times travel as strings.
 """
 
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from .entries import Entry
 
@@ -77,6 +77,6 @@ def prepare(model: type[Entry]) -> None:
 @cache
 def _decoder(model: type[AnyEntry]) -> msgspec.json.Decoder[AnyEntry]:
     """The decoder of a kind of entry; made once, since it looks through every annotation."""
-    # Two threads that make decoders of one dataclass at once crash the interpreter (msgspec 0.22); to use them is safe.
+    # Two threads that make decoders of one class at once crash the interpreter (msgspec 0.22); to use them is safe.
     with _making:
         return msgspec.json.Decoder(model)

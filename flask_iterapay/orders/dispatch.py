@@ -7,9 +7,11 @@ one that dies leaves it to the next.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .entries import Clock, Entry, Event, EventName, EventState, Note
 from .ledger import Ledger
@@ -27,8 +29,7 @@ _UNHEARD_SECONDS = 7 * 24 * 3600
 logger = logging.getLogger("flask_iterapay")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Handler:
+class Handler(Struct, frozen=True, kw_only=True):
     """A shop's function for one kind of event. ``name`` tells the handlers of an event apart over restarts."""
 
     name: str

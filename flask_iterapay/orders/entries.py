@@ -7,13 +7,15 @@ dispatch, claims, invoice making and reconciling are written once, for these.
 All times are aware and UTC.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..errors import IteraPayError
 from ..gateway.models import Invoice, PaymentMethod, Transaction
@@ -64,8 +66,7 @@ class EventState(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """One thing that happened, as handlers hear of it.
 
     ``key`` never changes over retries: use it as the idempotency key. ``reason`` is the hold reason or the anomaly,
@@ -84,8 +85,7 @@ class Event:
     is_leased: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+class Note(Struct, frozen=True, kw_only=True):
     """One step in an entry's life: when, why, and who did it (``"gateway"``, ``"shop"``, a name)."""
 
     at: datetime
@@ -94,8 +94,7 @@ class Note:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True, kw_only=True):
     """An invoice and its transactions as read from the API under one claim.
 
     ``transactions`` is ``None`` where they could not be read; then the invoice alone decides. A snapshot replaces
@@ -107,8 +106,7 @@ class Snapshot:
     read_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvoiceRecord:
+class InvoiceRecord(Struct, frozen=True, kw_only=True):
     """An invoice of ours and what it was made for.
 
     ``amount`` is the USD amount at creation. ``address`` and ``pay_amount`` are the gateway's own strings, pinned
@@ -137,8 +135,7 @@ class InvoiceRecord:
     paid_by: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
+class Intent(Struct, frozen=True, kw_only=True):
     """An invoice that is being made: saved before the gateway is asked, so that nobody asks twice.
 
     ``ref`` is random and travels in the invoice's description. After ``expires_at`` whoever made it is taken for
@@ -153,8 +150,7 @@ class Intent:
     superseded_invoice_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(Struct, frozen=True, kw_only=True):
     """Who holds it may read the gateway for this payable; it ends by itself.
 
     With ``is_hinted`` there was news while it was held, so that its holder reads once more.
@@ -165,8 +161,7 @@ class Claim:
     is_hinted: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry(ABC):
+class Entry(Struct, frozen=True, kw_only=True):
     """What a ledger keeps. ``version`` is the store's and belongs to the compare-and-set.
 
     ``changed_at`` is the last change that somebody can see. ``KIND`` begins the keys of its records.
@@ -229,8 +224,7 @@ class Entry(ABC):
         return replace(self, events=tuple(event if other.key == event.key else other for other in self.events))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Payable(Entry):
+class Payable(Entry, frozen=True, kw_only=True):
     """An entry that owns invoices. All of them stay watched.
 
     ``intent`` is the invoice that is being made, ``claim`` who reads the gateway, ``next_check_at`` when that is due

@@ -6,9 +6,10 @@ goes through ``change`` or ``save``; both compare the version that was read with
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
+
+from msgspec.structs import replace
 
 from ..errors import StoreUnavailableError, UnreadableRecordError
 from .codec import format_entry, parse_entry, prepare

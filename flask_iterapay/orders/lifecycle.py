@@ -6,9 +6,10 @@ are written by ``_move`` alone, in the same value as the change that caused them
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from ..errors import OrderCancelledError, OrderLockedError, OrderPaidError
 from ..gateway.models import DepositAddress, InvoiceState

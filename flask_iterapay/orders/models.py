@@ -1,14 +1,16 @@
 """The words of an order, as frozen values. What it shares with a payment link stands in ``entries``.
 
-All times are aware and UTC. An order is changed by making a new one (``dataclasses.replace``) and saving it through
+All times are aware and UTC. An order is changed by making a new one (``msgspec.structs.replace``) and saving it through
 the ledger; nothing here does I/O or decides anything. The decisions are in ``lifecycle``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..errors import OrderNotFoundError
 from .entries import (
@@ -104,8 +106,7 @@ class Anomaly(StrEnum):
     ADDRESS_CHANGED = "address_changed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(Struct, frozen=True, kw_only=True):
     """What the merchant chose about risk and patience. Every duration is in seconds.
 
     ``is_aml_required`` is ``AML="require"``: without the gateway's word that money passed AML, an order is not paid.
@@ -118,22 +119,19 @@ class Policy:
     watch_seconds: int = 7 * 24 * 3600
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderEvent(Event):
+class OrderEvent(Event, frozen=True, kw_only=True):
     """One thing that happened to an order, as handlers see it."""
 
     order_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryEntry(Note):
+class HistoryEntry(Note, frozen=True, kw_only=True):
     """One step in an order's life, and to which status it led."""
 
     status: OrderStatus
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order(Payable):
+class Order(Payable, frozen=True, kw_only=True):
     """A shop's order, with everything that decides about its money.
 
     ``amount`` is in ``currency`` (USD). At most one invoice is current. ``changed_at`` is the last change that a
@@ -147,7 +145,7 @@ class Order(Payable):
     currency: str = "USD"
     description: str = ""
     return_url: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = {}
     status: OrderStatus = OrderStatus.NEW
     hold_reason: HoldReason | None = None
     settlement: Settlement = Settlement.UNPAID

@@ -1,8 +1,9 @@
 """What is read at the gateway for an order: its invoices, their transactions, and a new invoice's address."""
 
 import logging
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from ..errors import (
     ForbiddenError,
@@ -32,8 +33,7 @@ _LOST_SECONDS = 600
 logger = logging.getLogger("flask_iterapay")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderReading(Reading):
+class OrderReading(Reading, frozen=True, kw_only=True):
     """Snapshots, and the quote of an invoice that had no address yet.
 
     ``invoice_id`` is the invoice that was current. ``is_refused`` tells that the gateway gives no address for it, or

@@ -6,9 +6,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..errors import GatewayError, IteraPayError
 from .entries import Clock, Entry
@@ -24,8 +26,7 @@ _Reading = tuple[Entry, IteraPayError | None]
 """An entry, and what went wrong when it was read."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReconcileReport:
+class ReconcileReport(Struct, frozen=True, kw_only=True):
     """What one round of ``reconcile`` did.
 
     ``orders`` were looked at, and ``links`` counts payment links and their contributions; ``failures`` are reads that
@@ -38,8 +39,7 @@ class ReconcileReport:
     events: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Duty:
+class Duty(Struct, frozen=True, kw_only=True):
     """What is to be done with the due entries of one ledger.
 
     ``sync_if_due`` reads the gateway for an entry, unless somebody has since it was found; ``dispatch`` hands out its

@@ -6,9 +6,11 @@ under one claim, and never while a transaction is open. What is read, and what i
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..errors import GatewayError, RateLimitedError
 from .entries import Claim, Clock, Payable
@@ -25,8 +27,7 @@ _ROUNDS = 3
 logger = logging.getLogger("flask_iterapay")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(Struct, frozen=True, kw_only=True):
     """What one round of calls brought; what was read counts although ``failure`` says that not all could be."""
 
     failure: GatewayError | None = None

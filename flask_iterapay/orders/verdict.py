@@ -5,9 +5,11 @@ when the gateway calls an invoice paid and nothing but failed transfers is there
 documented unit (contract C29), so it can raise a doubt but never settle one.
 """
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..gateway.models import Invoice, InvoiceState, InvoiceType, Transaction, TransactionState
 from ..money import parse_decimal
@@ -39,8 +41,7 @@ _SETTLEMENTS = {
 _MONEY_STATES = {*_SETTLEMENTS, InvoiceState.CONFIRMING}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """What one invoice says about its order. ``is_unclear`` means that the gateway has yet to say something."""
 
     status: OrderStatus

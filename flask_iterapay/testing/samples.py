@@ -1,9 +1,10 @@
 """Records to try a store with, and every call that there is."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from msgspec.structs import replace
 
 from ..orders.stores.base import OrderStore, Record
 

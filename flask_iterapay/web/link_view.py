@@ -5,9 +5,10 @@ All words are in the templates. What is decided here is which page it is, and wh
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from msgspec import Struct
 
 from ..gateway.models import PaymentMethod
 from ..links.models import Contribution, ContributionStatus, Link, LinkStatus, Visit, VisitPayment
@@ -48,8 +49,7 @@ _SECONDS_TO_POLL = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListedPayment:
+class ListedPayment(Struct, frozen=True, kw_only=True):
     """One payment in a link's public list; ``amount`` is the gateway's own string, its ``unit`` mostly not known."""
 
     amount: str
@@ -59,8 +59,7 @@ class ListedPayment:
     sent_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkView:
+class LinkView(Struct, frozen=True, kw_only=True):
     """Everything that the templates and the poll need to know of a link, or of a visit to it, at one moment.
 
     ``minimum`` is in USD, with its currency. ``method`` and ``invoice`` are those of a visit; ``invoice`` is set only

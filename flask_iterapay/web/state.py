@@ -1,10 +1,10 @@
 """What ``init_app`` set up for one app, and the proxy by which views and commands reach it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from flask import current_app
+from msgspec import Struct
 from werkzeug.local import LocalProxy
 
 from ..config import Settings
@@ -28,8 +28,7 @@ __all__ = ["EXTENSION_KEY", "IteraPayState", "current_iterapay"]
 EXTENSION_KEY = "iterapay"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IteraPayState:
+class IteraPayState(Struct, frozen=True, kw_only=True):
     """One app's IteraPay: nothing of it is shared with another app.
 
     ``handlers`` are those registered so far, for each event. ``dispatch_later`` runs the handlers of an entry's open

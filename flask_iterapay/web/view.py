@@ -6,10 +6,12 @@ it is announced, and when the browser asks again.
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..gateway.models import InvoiceState, PaymentMethod, Transaction, TransactionState
 from ..money import format_usd
@@ -98,8 +100,7 @@ _HOLD_STATES: dict[HoldReason | None, PageState] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageView:
+class PageView(Struct, frozen=True, kw_only=True):
     """Everything that a template and the poll need to know of an order at one moment.
 
     ``invoice`` is set only where the customer is to send money, so that no other page can show an address.
@@ -145,8 +146,7 @@ class PageView:
         return hashlib.sha256(repr(visible).encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MethodOption:
+class MethodOption(Struct, frozen=True, kw_only=True):
     """A payment method to choose; ``pay_amount`` where the gateway has given one for this order that still holds."""
 
     method: PaymentMethod

@@ -3,7 +3,6 @@
 That each statement goes straight to what it returns, however many records there are, shows ``test_store_databases``.
 """
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,6 +10,7 @@ from builders import at
 from link_builders import REQUIRE, make_link, make_transfer
 from link_flaws import KeepsList, ReadsAll
 from listed_gateway import ListedGateway
+from msgspec.structs import replace
 from sqlalchemy import create_engine, event
 from worlds import Timepiece, make_links
 

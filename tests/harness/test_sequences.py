@@ -6,6 +6,7 @@ import broken_settles
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from sequence_walks import CoarseSightError, Violation, see, walk, walk_each
 from sequences import LETTERS, Memory
 from strategies import orders, policies, snapshots, times
@@ -43,7 +44,7 @@ def without_records(**fields):
 
     def look(situation, now, policy):
         order = situation.order
-        blank = replace(order, invoices=tuple(replace(record, **fields) for record in order.invoices))
+        blank = structs.replace(order, invoices=tuple(structs.replace(record, **fields) for record in order.invoices))
         return see(replace(situation, order=blank, memory=Memory()), now, policy)
 
     return look
@@ -51,7 +52,9 @@ def without_records(**fields):
 
 def without_order(**fields):
     """Looks at an order, but not at these of its fields."""
-    return lambda situation, now, policy: see(replace(situation, order=replace(situation.order, **fields)), now, policy)
+    return lambda situation, now, policy: see(
+        replace(situation, order=structs.replace(situation.order, **fields)), now, policy
+    )
 
 
 A_FEW_NAMES = (

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from link_builders import make_transfer
 from listed_links import DAY, Shop
+from msgspec.structs import replace
 
 from flask_iterapay.errors import GatewayError
 from flask_iterapay.links.models import ContributionStatus

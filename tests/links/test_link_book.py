@@ -1,13 +1,13 @@
 """Transactions written down: once, whoever writes, in whatever order, and under whose name."""
 
 import itertools
-from dataclasses import replace
 
 import pytest
 from builders import at
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from link_builders import REQUIRE, make_link, make_transfer, make_visit
+from msgspec.structs import replace
 from troubles import Crash, FragileStore, Fuse
 
 from flask_iterapay.errors import StoreUnavailableError

@@ -1,7 +1,6 @@
 """Links and what belongs to them as text and back: nothing is lost or rounded, and other releases' bodies are read."""
 
 import json
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from link_builders import make_contribution, make_link, make_visit
 from link_strategies import contributions, links, tallies, visits
+from msgspec.structs import replace
 
 from flask_iterapay.gateway.models import Invoice, InvoiceState, TransactionState
 from flask_iterapay.links.models import (

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,6 +10,7 @@ from builders import at
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from link_builders import POLICIES, REQUIRE, UNLESS_FAILED, make_contribution, make_link, make_transfer
+from msgspec.structs import replace
 
 from flask_iterapay.gateway.models import Transaction, TransactionState
 from flask_iterapay.links.lifecycle import begin, decide, settle, show_payment

@@ -1,9 +1,8 @@
 """What must not keep a link's payments from being seen: hints in the middle, damaged records, things that are gone."""
 
-from dataclasses import replace
-
 import httpx
 import pytest
+from msgspec.structs import replace
 from worlds import MERCHANT_ID, Fault, make_world
 
 from flask_iterapay.errors import GatewayServerError, GatewayTimeoutError, LinkMethodError

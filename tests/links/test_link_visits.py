@@ -1,11 +1,11 @@
 """A visitor's turn: one address for one visit, from an invoice that is ours, whatever fails in between."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from troubles import Crash, FragileStore, FragileTransport, Fuse
 from worlds import MERCHANT_ID, World, make_client, make_links, make_world
 

@@ -1,10 +1,10 @@
 """Handlers: at least once, never twice at a time, never in each other's way."""
 
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 from worlds import Timepiece
 
 from flask_iterapay.orders.dispatch import MAX_ATTEMPTS, Dispatcher, Handler

@@ -1,8 +1,7 @@
 """What a person is told about an order, from what is stored."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from worlds import World, make_world
 
 from flask_iterapay.orders.explain import explain

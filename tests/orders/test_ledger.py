@@ -1,11 +1,11 @@
 """Orders in a store: compare-and-set, lost races, and records that cannot be read."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from builders import START, at, make_order, make_record
+from msgspec.structs import replace
 
 from flask_iterapay.errors import (
     OrderLockedError,

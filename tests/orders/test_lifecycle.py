@@ -1,10 +1,10 @@
 """What becomes of an order when the gateway speaks: paid absorbs, holds, stale news, several invoices."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from builders import QUOTE_SECONDS, at, live, make_order, make_record, make_snapshot, make_transaction
+from msgspec.structs import replace
 
 from flask_iterapay.orders.lifecycle import accept, change_amount, settle
 from flask_iterapay.orders.models import (

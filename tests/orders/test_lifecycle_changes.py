@@ -1,11 +1,11 @@
 """What shops, customers and people do to an order: invoices are made and renewed, money is accepted or turned down."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from builders import QUOTE_SECONDS, USDT, at, live, make_order, make_record, make_snapshot, make_transaction
+from msgspec.structs import replace
 
 from flask_iterapay.errors import OrderCancelledError, OrderError, OrderLockedError, OrderPaidError
 from flask_iterapay.gateway.models import DepositAddress

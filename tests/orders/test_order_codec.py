@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import MappingProxyType
@@ -12,6 +11,7 @@ import pytest
 from builders import START, USDT, at, make_order, make_record, make_snapshot, make_transaction
 from hypothesis import HealthCheck, given, settings
 from markupsafe import Markup
+from msgspec.structs import replace
 from strategies import orders
 
 from flask_iterapay.orders.codec import SCHEMA, format_entry, parse_entry
@@ -240,7 +240,7 @@ class TestOtherReleases:
 # The first requests of a worker come at once. The threads take turns as often as can be, over classes that are new.
 FIRST_READERS = """
 import sys, threading
-from dataclasses import make_dataclass
+from msgspec import defstruct
 from flask_iterapay.orders.codec import parse_entry
 
 def read(model):
@@ -250,9 +250,9 @@ def read(model):
 BODY = '{"schema": 1, "thing": {"parts": [{"amount": 1, "name": "x"}]}}'
 sys.setswitchinterval(1e-6)
 for number in range(1000):
-    part = make_dataclass("Part", [("amount", int), ("name", str)], frozen=True, slots=True)
+    part = defstruct("Part", [("amount", int), ("name", str)], frozen=True)
     fields = [("parts", tuple[part, ...]), ("version", int, 0)]
-    model = make_dataclass("Thing", fields, frozen=True, slots=True, namespace={"KIND": "thing"})
+    model = defstruct("Thing", fields, frozen=True, namespace={"KIND": "thing"})
     start = threading.Barrier(4)
     threads = [threading.Thread(target=read, args=(model,)) for _ in range(4)]
     for thread in threads:

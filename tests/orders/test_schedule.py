@@ -1,10 +1,10 @@
 """When an order is read again: the pace, the pages that poll, a gateway that fails, and what is due first."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from builders import USDT, at, make_order, make_record
+from msgspec.structs import replace
 
 from flask_iterapay.orders.models import (
     Claim,

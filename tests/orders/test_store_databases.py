@@ -4,11 +4,11 @@ import subprocess
 import sys
 import threading
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import stamina
+from msgspec.structs import replace
 from records import CALLS, FIRST, NOW, SECOND
 from sqlalchemy import Pool, create_engine, event, make_url, text
 

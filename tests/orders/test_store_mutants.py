@@ -6,10 +6,10 @@ import sqlite3
 import traceback
 import weakref
 from contextlib import closing
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 from records import FIRST, NOW, SECOND
 from sqlalchemy import NullPool, Pool, create_engine, event, exc
 

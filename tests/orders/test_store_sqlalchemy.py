@@ -6,10 +6,10 @@ import sqlite3
 import sys
 import traceback
 from contextlib import closing, contextmanager
-from dataclasses import replace
 
 import pytest
 import stamina
+from msgspec.structs import replace
 from other_dialect import OtherDialect
 from records import CALLS, FIRST, SECOND
 from sqlalchemy import Pool, create_engine, create_mock_engine, event, exc, text

@@ -1,10 +1,10 @@
 """The SQL store tries again what may pass, and lets no foreign error escape."""
 
 import sqlite3
-from dataclasses import replace
 
 import pytest
 import stamina
+from msgspec.structs import replace
 from other_dialect import OtherDialect
 from records import CALLS, FIRST, SECOND
 from sqlalchemy import create_engine, exc

@@ -1,7 +1,6 @@
 """What one invoice says about its order: the rules about money, one by one, and the whole table in the docs."""
 
 import os
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 from builders import QUOTE_SECONDS, at, make_record, make_snapshot, make_transaction
 from hypothesis import given, settings
+from msgspec.structs import replace
 from sequences import may_be_paid
 from strategies import near_payments
 from verdict_table import POLICIES, format_table, list_cases, make_case, settle_case

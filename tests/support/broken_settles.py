@@ -1,7 +1,8 @@
 """Mistakes that a ``settle`` could make, to show that the rules about sequences bite."""
 
-from dataclasses import replace
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from flask_iterapay.gateway.models import InvoiceState
 from flask_iterapay.orders.lifecycle import settle

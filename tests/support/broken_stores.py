@@ -2,10 +2,11 @@
 
 import threading
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from fnmatch import fnmatch
 from multiprocessing.synchronize import Barrier
+
+from msgspec.structs import replace
 
 from flask_iterapay.errors import RefTakenError, StoreUnavailableError
 from flask_iterapay.orders.stores import MemoryStore

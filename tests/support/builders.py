@@ -4,10 +4,11 @@ Times are seconds after ``START``, when the order was placed and its first invoi
 ``QUOTE_SECONDS``, the price is 100.00 USD, and 25.15 USDT are to be sent.
 """
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+
+from msgspec.structs import replace
 
 from flask_iterapay.gateway.models import Invoice, InvoiceState, PaymentMethod, Transaction, TransactionState
 from flask_iterapay.orders.lifecycle import settle

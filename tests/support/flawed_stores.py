@@ -5,11 +5,11 @@ import select
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
+from msgspec.structs import replace
 from records import read_entry, with_entry
 
 from flask_iterapay.orders.entries import Event, EventState

@@ -1,12 +1,13 @@
 """Mistakes that a shop's parts could make, each as an object to hand in, to show that interleavings find them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import httpx
 from broken_gateways import HastyGateway
+from msgspec.structs import replace
 from records import read_entry, with_entry
 
 from flask_iterapay.gateway.models import Invoice, InvoiceState

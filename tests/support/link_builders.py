@@ -3,11 +3,11 @@
 Times are seconds after ``START``, when the link and its invoice were made.
 """
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from builders import START, USDT, at
+from msgspec.structs import replace
 from worlds import World
 
 from flask_iterapay.gateway.models import Transaction, TransactionState

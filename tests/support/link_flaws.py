@@ -1,11 +1,11 @@
 """Mistakes that a shop with payment links could make, each as a store or a gateway to hand in."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from flawed_stores import PassesOn
 from flaws import BlindStore, EternalClaimsStore, Flaw, LateEventsStore
+from msgspec.structs import replace
 from records import read_entry, with_entry
 
 from flask_iterapay.gateway.models import Transaction, TransactionPage, TransactionState

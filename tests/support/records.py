@@ -1,8 +1,9 @@
 """Two records, a call of every method of a store that holds them, and what a record of the shop's keeps."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+
+from msgspec.structs import replace
 
 from flask_iterapay.links.models import Contribution, Link, Tally, Visit
 from flask_iterapay.orders.codec import format_entry, parse_entry

@@ -5,10 +5,10 @@ the member's bytes, which is the order of code points. Every write watches the k
 """
 
 import json
-from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from msgspec.structs import asdict, replace
 from redis import Redis, WatchError
 
 from flask_iterapay.errors import RecordExistsError, RefTakenError

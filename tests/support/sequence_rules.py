@@ -1,8 +1,8 @@
 """What must hold after each step of a sequence, whatever the gateway said and whatever a person decided."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
+from msgspec.structs import replace
 from sequences import BAD, FINAL, Letter, Memory, Situation, make_start, transfers
 
 from flask_iterapay.orders.lifecycle import cancel

@@ -7,10 +7,11 @@ its ``sight``; ``walk_each``, which merges nothing, checks exactly that wherever
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from builders import START, at
+from msgspec.structs import fields
 from sequence_rules import book_problems, forget_older, is_settled_for_good, outcome, status_problems
 from sequences import LETTERS, STEP_SECONDS, Letter, Settle, Situation, make_start, take
 

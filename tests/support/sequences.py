@@ -13,6 +13,7 @@ from fractions import Fraction
 from functools import cache
 
 from builders import make_order, make_record, make_snapshot, make_transaction
+from msgspec import structs
 
 from flask_iterapay.gateway.models import Invoice, PaymentMethod, Transaction
 from flask_iterapay.orders.lifecycle import accept, cancel
@@ -78,7 +79,9 @@ class Letter:
     decide: Callable[..., Order] | None = None
 
     def read(self, now: datetime) -> tuple[Snapshot, ...]:
-        return tuple(replace(snapshot, read_at=now - timedelta(seconds=self.age)) for snapshot in self.snapshots)
+        return tuple(
+            structs.replace(snapshot, read_at=now - timedelta(seconds=self.age)) for snapshot in self.snapshots
+        )
 
 
 def _reading(name: str, *snapshots: Snapshot, age: float = 0) -> Letter:

@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Flask, got_request_exception
 from hostile_requests import Aim, Request, Victim, describe, make_request
+from msgspec import structs
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import Client, run_wsgi_app
 
@@ -261,7 +262,7 @@ def _compare_visits(before: Visit, after: Visit, request: Request) -> Iterator[s
     if before.address not in (None, after.address):
         yield "changed an address that was given out"
     # What comes to its address is news that any reading of its link may bring.
-    own = replace(after, payments=before.payments, changed_at=before.changed_at, version=before.version)
-    own = replace(own, is_address_shared=before.is_address_shared)
+    own = structs.replace(after, payments=before.payments, changed_at=before.changed_at, version=before.version)
+    own = structs.replace(own, is_address_shared=before.is_address_shared)
     if before != own and before.reference not in request.entitled:
         yield "changed a visit of somebody else"

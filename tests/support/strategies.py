@@ -3,12 +3,12 @@
 The arbitrary ones are whatever the types and the gateway's codec let through.
 """
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from builders import QUOTE_SECONDS, make_record, make_snapshot, make_transaction
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from flask_iterapay.gateway.models import Invoice, InvoiceState, PaymentMethod, Transaction, TransactionState
 from flask_iterapay.orders.models import (

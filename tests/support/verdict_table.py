@@ -1,12 +1,12 @@
 """The whole decision table as text: every combination is settled, and rows with one outcome are folded together."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from itertools import product
 
 from builders import QUOTE_SECONDS, make_order, make_record, make_snapshot, make_transaction
+from msgspec.structs import replace
 
 from flask_iterapay.gateway.models import InvoiceState
 from flask_iterapay.orders.lifecycle import settle

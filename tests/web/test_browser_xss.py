@@ -7,7 +7,6 @@ do alone. The control switches escaping off; then the policy must do alone, and 
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from msgspec.structs import replace
 from plain_shops import make_plain_shop
 from servers import ROOT, Relay
 from shops import Shop

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -10,6 +9,7 @@ from builders import USDT, at
 from flask import render_template
 from link_builders import make_contribution, make_link, make_visit
 from markupsafe import Markup
+from msgspec.structs import replace
 from pages import ADDRESS, COMMON, HOSTILE, MARKED, WEB, Page, create_templates_app, find_untranslated, words
 
 from flask_iterapay.gateway.models import PaymentMethod

@@ -1,8 +1,6 @@
 """What the pages of a payment link show: total over every visit, silent about other people's money, honest of time."""
 
-import dataclasses
 import json
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -11,6 +9,8 @@ from builders import START, USDT, at
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from link_builders import make_contribution, make_link, make_visit
+from msgspec import structs
+from msgspec.structs import replace
 
 from flask_iterapay.gateway.models import PaymentMethod
 from flask_iterapay.links.models import Contribution, ContributionStatus, Link, LinkStatus, Visit, VisitPayment
@@ -242,7 +242,7 @@ OF_TIME = {"politeness", "next_poll_seconds", "updated_at", "seconds_left"}
 
 
 class TestRevision:
-    @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(LinkView)])
+    @pytest.mark.parametrize("name", [field.name for field in structs.fields(LinkView)])
     def test_it_changes_with_what_is_shown_and_not_with_time(self, name: str) -> None:
         """Each part of the view either makes the page load again or is told by the poll itself."""
         view = view_at(0)

@@ -1,11 +1,11 @@
 """The QR code, drawn as a browser draws it and read back by a scanner that is not ours."""
 
 import re
-from dataclasses import replace
 
 import pytest
 import zxingcpp
 from builders import USDT, make_record, make_snapshot
+from msgspec.structs import replace
 from PIL import Image, ImageDraw
 
 from flask_iterapay.web.qr import qr_payload, qr_svg

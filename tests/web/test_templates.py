@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from builders import USDT, at, make_order, make_record, make_snapshot, make_transaction
 from flask import render_template
 from markupsafe import Markup
+from msgspec.structs import replace
 from pages import (
     ADDRESS,
     COMMON,

@@ -1,12 +1,12 @@
 """What the page shows: total over every order, honest about time, silent where there is nothing to say."""
 
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from itertools import product
 
 import pytest
 from builders import USDT, at, make_order, make_record, make_snapshot, make_transaction
+from msgspec.structs import replace
 
 from flask_iterapay.gateway.models import PaymentMethod
 from flask_iterapay.orders.models import (

@@ -1,14 +1,14 @@
 """What a store keeps and what it promises. It understands nothing of money."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+from msgspec import Struct
 
 __all__ = ["OrderStore", "Record"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(Struct, frozen=True, kw_only=True):
     """One versioned record.
 
     ``key`` (``"order:1042"``) and each of ``refs`` (invoice ids) are 1 to 200 printable characters. Times are aware
