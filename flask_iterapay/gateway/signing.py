@@ -19,7 +19,7 @@ SIGNATURE_HEADER = "X-Iterapay-Signature"
 _MAX_HEADER_LENGTH = 128
 # 32 bytes are 43 base64 characters, and the last of them carries only four bits: any other letter there would be a
 # second spelling of the same digest.
-_SIGNATURE = re.compile(r"(?:sha256=)?(?:([0-9A-Fa-f]{64})|([A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=))")
+_match_signature = re.compile(r"(?:sha256=)?(?:([0-9A-Fa-f]{64})|([A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=))").fullmatch
 
 
 def sign(body: bytes, secret: str) -> str:
@@ -37,10 +37,13 @@ def verify(body: bytes, header: str | bytes | None, secrets: Sequence[str]) -> i
             exception leaves this function, whatever the header holds.
     """
     claimed = _parse_header(header)
-    matches = [compare_digest(digest(secret.encode(), body, "sha256"), claimed) and secret != "" for secret in secrets]
-    if True not in matches:
+    found = None
+    for position, secret in enumerate(secrets):
+        if compare_digest(digest(secret.encode(), body, "sha256"), claimed) and secret and found is None:
+            found = position
+    if found is None:
         raise SignatureError("the signature was made with none of our secrets")
-    return matches.index(True)
+    return found
 
 
 def _parse_header(header: str | bytes | None) -> bytes:
@@ -51,7 +54,8 @@ def _parse_header(header: str | bytes | None) -> bytes:
     if isinstance(header, bytes):
         # Whatever is not ASCII becomes a replacement character, which no signature contains.
         header = header.decode("ascii", "replace")
-    found = _SIGNATURE.fullmatch(header)
+    found = _match_signature(header)
     if found is None:
         raise SignatureError("the signature header is malformed")
-    return bytes.fromhex(found[1]) if found[1] else base64.b64decode(found[2])
+    in_hex, in_base64 = found.groups()
+    return bytes.fromhex(in_hex) if in_hex else base64.b64decode(in_base64)

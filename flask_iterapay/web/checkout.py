@@ -7,7 +7,7 @@ server's own.
 import logging
 from collections.abc import Callable
 
-from flask import abort, jsonify, redirect, url_for
+from flask import abort, redirect, url_for
 from flask.typing import ResponseReturnValue
 
 from ..errors import (
@@ -20,8 +20,9 @@ from ..errors import (
 from ..orders.models import Order
 from .forms import CheckForm, MethodForm
 from .page import Notice, offered_methods, render_page
+from .poll import answer_poll
 from .state import current_iterapay
-from .view import build_view, status_payload
+from .view import build_view
 
 __all__ = [
     "check",
@@ -72,7 +73,7 @@ def status(token: str) -> ResponseReturnValue:
     """``GET /<token>/status``: what the page's poll needs, and never an address or an amount."""
     order = current_iterapay.service.poll(_order_id(token))
     current_iterapay.dispatch_later(order)
-    return jsonify(status_payload(build_view(order, current_iterapay.clock())))
+    return answer_poll(build_view(order, current_iterapay.clock()))
 
 
 def show_again(token: str, *, notice: Notice, status: int) -> ResponseReturnValue:

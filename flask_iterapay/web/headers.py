@@ -100,11 +100,12 @@ class _Protected(Response):
 
     def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
         headers = super().get_wsgi_headers(environ)
-        headers[_POLICY_HEADER] = merge_policies(tuple(headers.getlist(_POLICY_HEADER)))
-        headers.update(_HEADERS)
+        ours = _HEADERS | {_POLICY_HEADER: merge_policies(tuple(headers.getlist(_POLICY_HEADER)))}
         if not self.may_be_stored:
-            headers["Cache-Control"] = "no-store"
-        return headers
+            ours["Cache-Control"] = "no-store"
+        names = {name.lower() for name in ours}
+        # In one go, since each header that is set looks through all that there are.
+        return Headers([(name, value) for name, value in headers if name.lower() not in names] + list(ours.items()))
 
 
 @lru_cache(maxsize=16)

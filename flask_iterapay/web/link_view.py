@@ -3,7 +3,6 @@
 All words are in the templates. What is decided here is which page it is, and what a visitor may be told is his own.
 """
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -14,7 +13,7 @@ from ..gateway.models import PaymentMethod
 from ..links.models import Contribution, ContributionStatus, Link, LinkStatus, Visit, VisitPayment
 from ..money import format_usd
 from ..orders.entries import InvoiceRecord
-from .view import DAY_SECONDS, Politeness
+from .view import DAY_SECONDS, Politeness, fingerprint
 
 __all__ = ["LinkState", "LinkView", "ListedPayment", "build_link_view", "build_visit_view", "visit_state"]
 
@@ -86,7 +85,7 @@ class LinkView(Struct, frozen=True, kw_only=True):
     @property
     def revision(self) -> str:
         """Changes whenever what the page shows changes, and not with the mere passing of time."""
-        visible = (
+        return fingerprint(
             self.state,
             self.is_unreachable,
             self.description,
@@ -98,7 +97,6 @@ class LinkView(Struct, frozen=True, kw_only=True):
             self.payments,
             self.has_refused_transfer,
         )
-        return hashlib.sha256(repr(visible).encode()).hexdigest()[:16]
 
 
 def build_link_view(link: Link, newest: Sequence[Contribution]) -> LinkView:

@@ -10,7 +10,7 @@ import logging
 from base64 import b32encode
 from contextlib import suppress
 
-from flask import abort, jsonify, make_response, redirect, request, url_for
+from flask import abort, make_response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from ..errors import GatewayError, LinkClosedError, LinkMethodError, TooManyAddressesError, VisitNotFoundError
@@ -18,8 +18,8 @@ from ..links.models import Link, Visit
 from .forms import CheckForm, VisitForm
 from .link_page import link_methods, render_link, render_visit, view_visit
 from .page import Notice
+from .poll import answer_poll
 from .state import current_iterapay
-from .view import status_payload
 
 __all__ = [
     "begin_visit",
@@ -106,7 +106,7 @@ def leave_check_visit(token: str) -> ResponseReturnValue:
 
 def visit_status(token: str) -> ResponseReturnValue:
     """``GET /visits/<token>/status``: what the page's poll needs, and never an address or an amount."""
-    return jsonify(status_payload(view_visit(*_refresh(token))))
+    return answer_poll(view_visit(*_refresh(token)))
 
 
 def show_link_again(address: str, *, notice: Notice, status: int) -> ResponseReturnValue:

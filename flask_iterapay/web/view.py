@@ -8,8 +8,8 @@ import hashlib
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -19,15 +19,14 @@ from ..orders.models import HoldReason, InvoiceRecord, Order, OrderStatus, Settl
 from ..orders.verdict import has_money
 
 __all__ = [
-    "LiveView",
     "MethodOption",
     "PageState",
     "PageView",
     "Politeness",
     "build_options",
     "build_view",
+    "fingerprint",
     "page_state",
-    "status_payload",
 ]
 
 _MAX_TRANSFERS = 5
@@ -100,6 +99,11 @@ _HOLD_STATES: dict[HoldReason | None, PageState] = {
 }
 
 
+def fingerprint(*shown: object) -> str:
+    """Write values in a few characters: the same for equal values, in every process, and another for others."""
+    return hashlib.sha256(msgspec.json.encode(shown, order="deterministic")).hexdigest()[:16]
+
+
 class PageView(Struct, frozen=True, kw_only=True):
     """Everything that a template and the poll need to know of an order at one moment.
 
@@ -131,7 +135,7 @@ class PageView(Struct, frozen=True, kw_only=True):
     @property
     def revision(self) -> str:
         """Changes whenever what the page shows changes, and not with the mere passing of time."""
-        visible = (
+        return fingerprint(
             self.state,
             self.known_state,
             self.is_unreachable,
@@ -143,7 +147,6 @@ class PageView(Struct, frozen=True, kw_only=True):
             self.is_locked,
             self.is_watched,
         )
-        return hashlib.sha256(repr(visible).encode()).hexdigest()[:16]
 
 
 class MethodOption(Struct, frozen=True, kw_only=True):
@@ -319,43 +322,3 @@ def _all_transfers(records: Iterable[InvoiceRecord]) -> list[Transaction]:
     snapshots = [record.snapshot for record in records if record.snapshot]
     transfers = [transfer for snapshot in snapshots for transfer in snapshot.transactions or ()]
     return sorted(transfers, key=lambda transfer: transfer.created_at)
-
-
-class LiveView(Protocol):
-    """What a page that updates itself must be able to tell a poll."""
-
-    @property
-    def state(self) -> StrEnum:
-        """The name of its screen."""
-        ...
-
-    @property
-    def revision(self) -> str:
-        """Changes whenever what the page shows changes."""
-        ...
-
-    @property
-    def seconds_left(self) -> int | None:
-        """To the end of the price, if there is one."""
-        ...
-
-    @property
-    def next_poll_seconds(self) -> int | None:
-        """When to ask again; ``None`` for never."""
-        ...
-
-    @property
-    def updated_at(self) -> datetime:
-        """When the gateway was last read."""
-        ...
-
-
-def status_payload(view: LiveView) -> dict[str, str | int | None]:
-    """What a poll is told. Never an address or an amount, so that no poll can swap one."""
-    return {
-        "state": view.state.value,
-        "revision": view.revision,
-        "seconds_left": view.seconds_left,
-        "next_poll_seconds": view.next_poll_seconds,
-        "updated_at": view.updated_at.isoformat(timespec="seconds"),
-    }

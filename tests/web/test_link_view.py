@@ -22,7 +22,8 @@ from flask_iterapay.web.link_view import (
     build_visit_view,
     visit_state,
 )
-from flask_iterapay.web.view import Politeness, status_payload
+from flask_iterapay.web.poll import status_payload
+from flask_iterapay.web.view import Politeness
 
 NOW = at(600)
 DAY = 86_400

@@ -18,6 +18,7 @@ from flask_iterapay.orders.models import (
     Settlement,
     Snapshot,
 )
+from flask_iterapay.web.poll import status_payload
 from flask_iterapay.web.view import (
     MethodOption,
     PageState,
@@ -25,7 +26,6 @@ from flask_iterapay.web.view import (
     build_options,
     build_view,
     page_state,
-    status_payload,
 )
 
 NOW = at(120)
