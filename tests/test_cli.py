@@ -113,8 +113,13 @@ class TestWebhook:
         assert "ITERAPAY_PUBLIC_URL" in run(unknown, "webhook", "register", stdin="x\n").output
         plain = Shop(tmp_path / "b", ITERAPAY_PUBLIC_URL="http://127.0.0.1:5000")
         assert "https only" in run(plain, "webhook", "register", stdin="x\n").output
-        assert "set ITERAPAY_PUBLIC_URL first" in run(unknown, "webhook", "show").output
         assert "unknown, because ITERAPAY_PUBLIC_URL" in run(unknown, "webhook", "show").output
+
+    def test_the_sandbox_within_the_app_needs_none(self, tmp_path):
+        """Who tries it out has nothing to mend."""
+        result = run(Shop(tmp_path), "webhook", "show")
+        assert result.exit_code == 0
+        assert "delivers to this app from within" in result.output
 
 
 class TestReconcile:

@@ -100,7 +100,11 @@ def _verdict(verdict: Verdict) -> str:
 def _transaction(transaction: Transaction) -> str:
     # No unit is documented for the amount (contract C29), so none is shown.
     seen = _moment(transaction.created_at)
-    return f"transaction {transaction.transaction_id}: {transaction.amount}, {transaction.spelling}, seen {seen}"
+    # By its hash alone a customer knows it, from his page and from his wallet.
+    tx_hash = f" (hash {transaction.tx_hash})" if transaction.tx_hash else ""
+    return (
+        f"transaction {transaction.transaction_id}{tx_hash}: {transaction.amount}, {transaction.spelling}, seen {seen}"
+    )
 
 
 def _event(event: OrderEvent) -> str:

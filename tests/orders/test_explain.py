@@ -46,6 +46,8 @@ def test_a_held_order_is_told_step_by_step(world: World):
     assert f"  invoice {order.current_invoice_id} (current), 25.00 USD by USDT-TRC20\n" in text
     assert "    by itself it means: on_hold (aml_failed)\n" in text
     assert "    read 2026-01-15 10:31:00 UTC: state paid, AML failed\n" in text
+    [transaction] = world.service.get("1042").current_invoice.snapshot.transactions
+    assert f"transaction {transaction.transaction_id} (hash {transaction.tx_hash}): " in text
     assert "order.on_hold:1042:1 (aml_failed): open, attempts: 0, next 2026-01-15 10:31:00 UTC" in text
     assert "  the gateway is read again from 2026-01-15 10:32:00 UTC on\n" in text
     assert text.endswith("  a person may decide: flask iterapay resolve 1042 --accept (or --cancel) --note ...")
