@@ -1,8 +1,13 @@
 """The table, as the terminal and ``docs/performance.md`` show it."""
 
+import os
+import platform
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .bench import Bench, NotInstalledError
@@ -15,6 +20,24 @@ PAGE = Path(__file__).parents[1] / "docs/performance.md"
 _BEGIN = "<!-- table -->\n"
 _END = "<!-- end of table -->\n"
 _HEAD = "| what | floor = 1 | measured | reach | met | beside it |\n|---|---|---|---|---|---|\n"
+# Whose releases the figures depend on; the peers' are among them.
+_LIBRARIES = (
+    "flask",
+    "flask-wtf",
+    "httpx",
+    "msgspec",
+    "qrcode",
+    "sqlalchemy",
+    "psycopg",
+    "gunicorn",
+    "standardwebhooks",
+    "svix",
+    "stripe",
+    "coinbase-commerce",
+    "dj-stripe",
+    "django-payments",
+    "segno",
+)
 _WORDS = {True: "yes", False: "**no**", None: "-"}
 
 
@@ -58,5 +81,15 @@ def write_page(lines: Sequence[Line], page: Path) -> None:
     after = rest.partition(_END)[2]
     table = "".join(f"{line.text}\n" for line in lines)
     notes = "".join(f"{note}\n" for line in lines for note in line.notes)
-    head = f"Measured on {datetime.now(UTC).date().isoformat()}.\n\n{_HEAD}"
+    head = f"Measured on {datetime.now(UTC).date().isoformat()}, {_describe_surroundings()}.\n\n{_HEAD}"
     page.write_text(f"{before}{_BEGIN}{head}{table}\n{notes}{_END}{after}", encoding="utf-8")
+
+
+def _describe_surroundings() -> str:
+    """Name the machine's size, and the releases of what was measured."""
+    releases = [f"SQLite {sqlite3.sqlite_version}"]
+    for name in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            releases.append(f"{name} {version(name)}")
+    python, system = platform.python_version(), platform.system()
+    return f"on {os.cpu_count()} cores under {system}, with Python {python}, {', '.join(releases)}"

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -23,9 +24,11 @@ from .bench import Bench
 from .copies import add_copies, name_invoice
 from .databases import make_url
 from .floors import make_floor
+from .profiles import profile
 from .row import Reach, Result, Row, judge
 from .shops import WEBHOOK, Gateway, Shop, make_hint
 from .timing import Sample, collect
+from .webhooks import make_news_case
 
 __all__ = ["ROWS", "make_bare_app", "make_shop_app"]
 
@@ -118,11 +121,17 @@ def _gunicorn(app: str) -> Iterator[int]:
 
 
 def _measure_rate(bench: Bench) -> Result:
-    return judge(bench.use(_load)[0])
+    return replace(judge(bench.use(_load)[0]), profile=partial(_profile, bench))
 
 
 def _measure_slowest(bench: Bench) -> Result:
-    return judge(bench.use(_load)[1])
+    return replace(judge(bench.use(_load)[1]), profile=partial(_profile, bench))
+
+
+def _profile(bench: Bench) -> str:
+    """Find out where a worker's time goes, in this process: a hint is the same work there."""
+    shop = Shop(SQLAlchemyStore(make_url(bench, "postgresql"), create_tables=True))
+    return profile(make_news_case("ours", shop, InvoiceState.CONFIRMING))
 
 
 _WHAT = "hints with news through gunicorn (2 workers x 4 threads), PostgreSQL"
