@@ -5,8 +5,6 @@ from datetime import timedelta
 from enum import StrEnum
 from itertools import islice
 
-from msgspec import Struct
-
 from .errors import (
     BadRequestError,
     ForbiddenError,
@@ -18,6 +16,7 @@ from .errors import (
 from .links.models import ContributionStatus, Link, LinkStatus
 from .orders.entries import Entry
 from .orders.models import EventName, EventState
+from .values import Struct
 from .web.state import IteraPayState
 
 __all__ = ["Finding", "Level", "examine"]

@@ -13,8 +13,6 @@ from functools import partial
 from typing import Literal, TypeVar, Unpack
 from urllib.parse import quote
 
-from msgspec.structs import replace
-
 from ..errors import (
     BadRequestError,
     ConfigurationError,
@@ -25,6 +23,7 @@ from ..errors import (
     UnauthorizedError,
 )
 from ..money import parse_usd
+from ..values import replace
 from . import codec
 from .fields import CodecError, is_id
 from .filters import InvoiceFilters, format_filters

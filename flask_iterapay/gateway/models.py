@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from msgspec import Struct
+from ..values import Struct
 
 __all__ = [
     "DepositAddress",

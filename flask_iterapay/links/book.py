@@ -4,12 +4,11 @@ import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from msgspec.structs import replace
-
 from ..errors import RecordExistsError, UnreadableRecordError, VisitNotFoundError
 from ..gateway.models import Transaction
 from ..orders.ledger import Ledger
 from ..orders.models import Policy
+from ..values import replace
 from .lifecycle import begin, settle, show_payment
 from .models import Contribution, ContributionStatus, Link, Visit, address_name
 

@@ -7,12 +7,10 @@ received, however little it is.
 
 from datetime import datetime, timedelta
 
-from msgspec import Struct
-from msgspec.structs import replace
-
 from ..gateway.models import Transaction, TransactionState
 from ..orders.entries import EventName
 from ..orders.models import HoldReason, Policy
+from ..values import Struct, replace
 from .models import (
     Contribution,
     ContributionAnomaly,

@@ -12,13 +12,11 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar
 
-from msgspec import Struct
-from msgspec.structs import replace
-
 from ..errors import ContributionNotFoundError, LinkNotFoundError, VisitNotFoundError
 from ..gateway.models import PaymentMethod, TransactionState
 from ..orders.entries import Entry, Event, InvoiceRecord, Note, Payable
 from ..orders.models import HoldReason
+from ..values import Struct, replace
 
 __all__ = [
     "NO_MINIMUM",

@@ -11,14 +11,13 @@ late, below newer ones.
 import logging
 from datetime import datetime, timedelta
 
-from msgspec.structs import replace
-
 from ..errors import GatewayError, UnreadableRecordError
 from ..gateway.models import TransactionPage
 from ..orders.entries import Clock
 from ..orders.models import Policy
 from ..orders.schedule import pause_seconds, watched_check_at
 from ..orders.sync import Reading
+from ..values import replace
 from .book import ContributionBook, is_awaited
 from .gateway import LinkGateway
 from .models import Backlog, Link

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from decimal import Decimal
 
-from msgspec.structs import replace
-
 from ..errors import (
     ContributionNotOnHoldError,
     InvalidLinkError,
@@ -23,6 +21,7 @@ from ..orders.reconcile import Duty
 from ..orders.stores.base import OrderStore
 from ..orders.sync import Synchronizer
 from ..orders.words import MAX_DESCRIPTION, MAX_NOTE, is_entry_id, is_line
+from ..values import replace
 from .book import ContributionBook, keep_watch
 from .gateway import LinkGateway
 from .lifecycle import decide

@@ -8,8 +8,6 @@ import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from msgspec.structs import replace
-
 from ..errors import (
     GatewayError,
     GatewayRefusedError,
@@ -25,6 +23,7 @@ from ..orders.entries import Clock, InvoiceRecord, Snapshot
 from ..orders.gateway import NOT_OFFERED
 from ..orders.ledger import Ledger
 from ..orders.verdict import is_ours
+from ..values import replace
 from .gateway import LinkGateway
 from .models import Link, LinkStatus, Tally, Visit, address_name
 

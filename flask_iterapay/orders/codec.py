@@ -13,11 +13,11 @@ from functools import cache
 from typing import TypeVar
 
 import msgspec
-from msgspec.structs import replace
 
+from ..values import replace
 from .entries import Entry
 
-__all__ = ["SCHEMA", "format_entry", "parse_entry", "prepare"]
+__all__ = ["SCHEMA", "format_entry", "parse_entry", "prepare", "simplify"]
 
 AnyEntry = TypeVar("AnyEntry", bound=Entry)
 
@@ -34,7 +34,7 @@ def format_entry(entry: Entry) -> str:
 
     Equal entries give the same text: sets and mappings are sorted.
     """
-    fields = msgspec.to_builtins(entry, order="deterministic", enc_hook=_simplify)
+    fields = msgspec.to_builtins(entry, order="deterministic", enc_hook=simplify)
     del fields["version"]
     return _encoder.encode({"schema": SCHEMA, entry.KIND: fields}).decode()
 
@@ -56,12 +56,17 @@ def parse_entry(model: type[AnyEntry], body: str, *, version: int) -> AnyEntry:
         raise ValueError(str(error)) from error
 
 
-def _simplify(value: object) -> object:
-    """Write what is of a class of somebody else's, such as ``Markup``, as the text or moment that it is."""
+def simplify(value: object) -> object:
+    """Write what is of a class of somebody else's, such as ``Markup``, as the text or moment that it is.
+
+    Raises:
+        TypeError: it is neither text nor a moment, a decimal or a mapping.
+    """
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, datetime):
-        return value.isoformat()
+        # As msgspec itself writes UTC.
+        return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, Mapping):

@@ -10,9 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
-from msgspec import Struct
-from msgspec.structs import replace
-
+from ..values import Struct, replace
 from .entries import Clock, Entry, Event, EventName, EventState, Note
 from .ledger import Ledger
 

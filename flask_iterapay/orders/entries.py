@@ -14,11 +14,9 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar, Self
 
-from msgspec import Struct
-from msgspec.structs import replace
-
 from ..errors import IteraPayError
 from ..gateway.models import Invoice, PaymentMethod, Transaction
+from ..values import Struct, replace
 
 __all__ = [
     "Claim",

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from msgspec.structs import replace
-
 from ..errors import StoreUnavailableError, UnreadableRecordError
+from ..values import replace
 from .codec import format_entry, parse_entry, prepare
 from .entries import Entry
 from .stores.base import OrderStore, Record

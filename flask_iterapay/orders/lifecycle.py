@@ -9,10 +9,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
-from msgspec.structs import replace
-
 from ..errors import OrderCancelledError, OrderLockedError, OrderPaidError
 from ..gateway.models import DepositAddress, InvoiceState
+from ..values import replace
 from .models import (
     Anomaly,
     EventName,

@@ -9,10 +9,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar
 
-from msgspec import Struct
-from msgspec.structs import replace
-
 from ..errors import OrderNotFoundError
+from ..values import Struct, replace
 from .entries import (
     Claim,
     Clock,

@@ -3,8 +3,6 @@
 import logging
 from datetime import datetime, timedelta
 
-from msgspec.structs import replace
-
 from ..errors import (
     ForbiddenError,
     GatewayError,
@@ -15,6 +13,7 @@ from ..errors import (
     UnauthorizedError,
 )
 from ..gateway.models import DepositAddress, Invoice, Transaction
+from ..values import replace
 from .gateway import NOT_OFFERED, Gateway
 from .lifecycle import pin_address, refuse_invoice, settle
 from .models import Clock, InvoiceRecord, Order, OrderStatus, Policy, Snapshot

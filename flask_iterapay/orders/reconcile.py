@@ -9,10 +9,8 @@ from contextlib import closing, suppress
 from queue import SimpleQueue
 from typing import Any
 
-from msgspec import Struct
-from msgspec.structs import replace
-
 from ..errors import GatewayError, IteraPayError
+from ..values import Struct, replace
 from .entries import Clock, Entry
 from .ledger import Ledger, find_due
 from .models import Order

@@ -9,10 +9,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
-from msgspec import Struct
-from msgspec.structs import replace
-
 from ..errors import GatewayError, RateLimitedError
+from ..values import Struct, replace
 from .entries import Claim, Clock, Payable
 from .ledger import Ledger
 from .models import Policy

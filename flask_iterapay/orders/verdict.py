@@ -8,11 +8,9 @@ documented unit (contract C29), so it can raise a doubt but never settle one.
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from msgspec import Struct
-from msgspec.structs import replace
-
 from ..gateway.models import Invoice, InvoiceState, InvoiceType, Transaction, TransactionState
 from ..money import parse_decimal
+from ..values import Struct, replace
 from .models import HoldReason, InvoiceRecord, OrderStatus, Policy, Settlement, Snapshot
 
 __all__ = [

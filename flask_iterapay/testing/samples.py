@@ -4,9 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from msgspec.structs import replace
-
 from ..orders.stores.base import OrderStore, Record
+from ..values import replace
 
 __all__ = ["NOW", "SECOND", "STRANGE", "list_calls", "list_keys", "make_next", "make_record", "raises"]
 

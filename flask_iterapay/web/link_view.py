@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from msgspec import Struct
-
 from ..gateway.models import PaymentMethod
 from ..links.models import Contribution, ContributionStatus, Link, LinkStatus, Visit, VisitPayment
 from ..money import format_usd
 from ..orders.entries import InvoiceRecord
+from ..values import Struct
 from .view import DAY_SECONDS, Politeness, fingerprint
 
 __all__ = ["LinkState", "LinkView", "ListedPayment", "build_link_view", "build_visit_view", "visit_state"]

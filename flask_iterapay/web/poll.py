@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Protocol
 
 import msgspec
-from flask import Response
+from flask import Response, current_app
 
 __all__ = ["LiveView", "answer_poll", "status_payload"]
 
@@ -53,4 +53,4 @@ def status_payload(view: LiveView) -> dict[str, str | int | None]:
 def answer_poll(view: LiveView) -> Response:
     """Tell a poll how things stand, as JSON."""
     # Flask's own JSON takes several times as long, and a shop may have replaced it.
-    return Response(msgspec.json.encode(status_payload(view)), mimetype="application/json")
+    return current_app.response_class(msgspec.json.encode(status_payload(view)), mimetype="application/json")

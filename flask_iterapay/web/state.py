@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from flask import current_app
-from msgspec import Struct
 from werkzeug.local import LocalProxy
 
 from ..config import Settings
@@ -16,6 +15,7 @@ from ..orders.entries import Entry
 from ..orders.models import Clock, EventName, Policy
 from ..orders.service import OrderService
 from ..orders.stores.base import OrderStore
+from ..values import Struct
 from .tokens import TokenSigner
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ nor get in their way. Flask-Babel is used where a shop has set it up, and is not
 import gettext
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from flask import current_app, request
 from markupsafe import Markup
-from msgspec import Struct
 
 from ..config import LANGUAGES
 
@@ -26,7 +26,8 @@ _RIGHT_TO_LEFT = {"ar"}
 _TAGS = {"zh": "zh-Hans"}
 
 
-class Translation(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Translation:
     """One language: what templates know as ``ip_t``.
 
     ``language`` names the catalog. ``ip_t(message, **values)`` translates a message, which may contain markup, and puts
@@ -34,7 +35,7 @@ class Translation(Struct, frozen=True, kw_only=True):
     """
 
     language: str
-    catalog: gettext.NullTranslations
+    catalog: gettext.NullTranslations = field(repr=False)
 
     def __call__(self, message: str, /, **values: object) -> Markup:
         text = Markup(self.catalog.gettext(message))  # noqa: S704  Messages and catalogs are the package's own.

@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
-from msgspec import Struct
-from msgspec.structs import replace
 
 from ..gateway.models import InvoiceState, PaymentMethod, Transaction, TransactionState
 from ..money import format_usd
+from ..orders.codec import simplify
 from ..orders.models import HoldReason, InvoiceRecord, Order, OrderStatus, Settlement
 from ..orders.verdict import has_money
+from ..values import Struct, replace
 
 __all__ = [
     "MethodOption",
@@ -100,8 +100,8 @@ _HOLD_STATES: dict[HoldReason | None, PageState] = {
 
 
 def fingerprint(*shown: object) -> str:
-    """Write values in a few characters: the same for equal values, in every process, and another for others."""
-    return hashlib.sha256(msgspec.json.encode(shown, order="deterministic")).hexdigest()[:16]
+    """Write values in a few characters: the same in every process, and others for what would be written otherwise."""
+    return hashlib.sha256(msgspec.json.encode(shown, enc_hook=simplify, order="deterministic")).hexdigest()[:16]
 
 
 class PageView(Struct, frozen=True, kw_only=True):

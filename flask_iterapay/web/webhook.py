@@ -6,7 +6,7 @@ signature, 200 once what it says is known, and 503 if it has to come again.
 
 import logging
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from ..errors import GatewayError, SignatureError, StoreError
@@ -74,7 +74,7 @@ def _act(invoice_id: str | None, position: int) -> Response:
 
 
 def _answer(status: int, text: str, *, retry_after_seconds: int | None = None) -> Response:
-    response = Response(f"{text}\n", status=status, mimetype="text/plain")
+    response = current_app.response_class(f"{text}\n", status=status, mimetype="text/plain")
     if retry_after_seconds is not None:
         response.retry_after = retry_after_seconds
     return response

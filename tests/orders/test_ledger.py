@@ -15,7 +15,9 @@ from flask_iterapay.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from flask_iterapay.links.models import Contribution, Link, Tally, Visit
 from flask_iterapay.orders.codec import SCHEMA
+from flask_iterapay.orders.entries import Entry
 from flask_iterapay.orders.ledger import Ledger, find_due
 from flask_iterapay.orders.models import Claim, Order, OrderStatus
 from flask_iterapay.orders.stores.base import Record
@@ -260,3 +262,9 @@ class TestChanging:
         """No change makes an order."""
         with pytest.raises(OrderNotFoundError):
             ledger.change("1042", describe("x"))
+
+
+@pytest.mark.parametrize("model", [Order, Link, Contribution, Visit, Tally])
+def test_each_kind_of_entry_fills_in_what_entries_leave_open(model: type[Entry]) -> None:
+    """Python itself would not mind, since structs are of no abstract base class."""
+    assert [name for name in dir(model) if getattr(getattr(model, name), "__isabstractmethod__", False)] == []

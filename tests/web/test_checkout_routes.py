@@ -1,6 +1,7 @@
 """The customer's routes over the sandbox, from choosing a method to every answer that is not a page."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,23 @@ class TestStatus:
         assert after["revision"] != before["revision"]
         assert after["next_poll_seconds"] is None
         assert len(shop.heard) == 1
+
+    def test_time_of_another_class_is_time_like_any_other(self, shop: Shop):
+        """Tests that freeze time hand out moments of a class of their own, and so may a shop's clock."""
+
+        class Frozen(datetime):
+            """Time that stands still."""
+
+        shop.clock.now = Frozen.fromtimestamp(shop.clock.now.timestamp(), UTC)
+        path = shop.place()
+        shop.choose(path)
+        shop.act("pay_exact")
+        shop.clock.advance(15)
+        assert type(shop.clock.now) is Frozen
+        seen = shop.client.get(f"{path}/status", buffered=True).json
+        assert seen["state"] == "paid"
+        assert shop.client.get(f"{path}/status").json == seen
+        assert seen["revision"] in shop.client.get(path).text
 
 
 class TestCsrf:

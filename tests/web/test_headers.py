@@ -160,7 +160,11 @@ class TestRefused:
 
 
 class ShopResponse(Response):
-    """A response class as a shop may have its own, with headers of its own."""
+    """A response class as a shop may have its own, with headers of its own, and something that it begins with."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.stamp = "made by the shop"
 
     def get_wsgi_headers(self, environ):
         headers = super().get_wsgi_headers(environ)
@@ -278,6 +282,23 @@ class TestLastWord:
         visit_everything(shop)
         assert all(seen)
         assert shop.client.get(shop.place()).headers["X-Brand"] == "ShopResponse"
+
+    def test_each_answer_of_a_view_begins_as_one_of_the_shops(self, tmp_path):
+        """A page, a poll and the webhook's answer are made by its class, and not just called one of it later."""
+        shop = Shop(tmp_path)
+        shop.app.response_class = ShopResponse
+        stamps: list[str] = []
+
+        @shop.app.after_request
+        def look(response):
+            stamps.append(response.stamp)
+            return response
+
+        path = shop.place()
+        visit = shop.client.get(shop.create_link())
+        answers = [shop.client.get(path), shop.client.get(f"{path}/status"), shop.client.post("/pay/webhook"), visit]
+        assert [answer.status_code for answer in answers] == [200, 200, 401, 200]
+        assert stamps == ["made by the shop"] * 4
 
     def test_over_an_answer_that_is_streamed(self, tmp_path):
         """Nothing of it is read before it is sent."""

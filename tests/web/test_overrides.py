@@ -1,5 +1,6 @@
 """The templates as a public interface: docs/templates.md names exactly what there is, and a shop can override it."""
 
+import dataclasses
 import fnmatch
 import re
 from collections import defaultdict
@@ -11,7 +12,7 @@ import overrides
 import pytest
 from flask import Blueprint, Flask, template_rendered
 from jinja2 import DictLoader, Template, meta, nodes
-from msgspec import structs
+from msgspec import Struct
 from overrides import (
     PAGES,
     PARTIALS,
@@ -86,8 +87,9 @@ def find_parts(html: str, start: str, tag: str) -> list[str]:
 
 def names_of(kind: type) -> set[str]:
     """The public fields and properties of a class."""
-    fields = {field.name for field in structs.fields(kind)}
-    return fields | {name for name, value in vars(kind).items() if isinstance(value, property)}
+    # A value is a struct, or a dataclass where it hides something.
+    fields = kind.__struct_fields__ if issubclass(kind, Struct) else [field.name for field in dataclasses.fields(kind)]
+    return set(fields) | {name for name, value in vars(kind).items() if isinstance(value, property)}
 
 
 class TestTables:

@@ -1,6 +1,6 @@
 """What the page shows: total over every order, honest about time, silent where there is nothing to say."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import product
 
@@ -209,6 +209,16 @@ def test_the_revision_stands_still_while_time_passes() -> None:
     order = waiting(read_at=at(100))
     later = replace(order, read_at=at(130), version=7)
     assert build_view(order, NOW).revision == build_view(later, NOW + timedelta(seconds=30)).revision
+
+
+def test_the_revision_is_of_the_moment_and_not_of_its_class() -> None:
+    """A clock may tell time by a class of its own, as those do that tests freeze; the store gives back the usual."""
+
+    class Frozen(datetime):
+        """Time that stands still."""
+
+    frozen = Frozen.fromtimestamp(NOW.timestamp(), UTC)
+    assert build_view(waiting(changed_at=frozen), NOW).revision == build_view(waiting(changed_at=NOW), NOW).revision
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 import io
 import json
 
+import msgspec
 import pytest
-from flask import Blueprint, Flask, request
+from flask import Blueprint, Flask, jsonify, request
 from flask_wtf.csrf import CSRFProtect
 from shops import Shop
 
@@ -223,3 +224,18 @@ class TestCsrfExemption:
         shop = Shop(tmp_path)
         shop.app.before_request(lambda: request.form.get("x"))
         assert send(shop, b"{}").status_code == 200
+
+
+def test_what_is_handed_out_can_be_written_as_json(tmp_path) -> None:
+    """As ``docs/handlers.md`` says: an order with its events, an event, a report, a link."""
+    shop = Shop(tmp_path)
+    shop.choose(shop.place())
+    shop.act("pay_exact")
+    shop.clock.advance(60)
+    with shop.app.test_request_context():
+        report = shop.iterapay.reconcile()
+        shop.create_link()
+        values = [report, shop.order(), *shop.heard, shop.link()]
+        texts = [jsonify(msgspec.to_builtins(value)).json for value in values]
+    assert len(texts) == 4
+    assert (texts[1]["status"], texts[1]["amount"], texts[2]["key"]) == ("paid", "25.00", "order.paid:1042")

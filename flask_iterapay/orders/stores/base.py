@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Protocol
 
-from msgspec import Struct
+from ...values import Struct
 
 __all__ = ["OrderStore", "Record"]
 
