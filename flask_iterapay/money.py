@@ -8,7 +8,7 @@ from .errors import AmountError
 __all__ = ["format_decimal", "format_usd", "parse_decimal", "parse_usd"]
 
 # ASCII digits only: Decimal alone would take "NaN", "1e9", "1_000", full-width digits and surrounding blanks.
-_PLAIN = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,30})?", re.ASCII)
+_PLAIN = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,30})?")
 _MAX_USD = Decimal("1000000000")
 
 

@@ -35,8 +35,7 @@ class TokenSigner:
 
     def sign(self, entry_id: str) -> str:
         """Make the token of an id; URL-safe."""
-        token = self._serializer.dumps(entry_id)
-        return token if isinstance(token, str) else token.decode("ascii")
+        return self._serializer.dumps(entry_id)
 
     def verify(self, token: str) -> str | None:
         """Return the id that a token was made for, or ``None`` if it was not made by us for this purpose."""

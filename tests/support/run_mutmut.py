@@ -37,7 +37,7 @@ TARGETS = {
     "gateway/signing.py": ["tests/gateway/test_gateway_signing.py"],
     "money.py": ["tests/test_money.py"],
     "web/tokens.py": ["tests/web/test_tokens.py"],
-    "orders/verdict.py": [*VERDICT, *LIFECYCLE],
+    "orders/verdict.py": [*VERDICT, *LIFECYCLE, "tests/test_values.py"],
     "orders/lifecycle.py": [*LIFECYCLE, *VERDICT],
     "orders/stores/memory.py": STORES,
     "orders/stores/sqlalchemy/store.py": SQL,
