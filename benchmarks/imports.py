@@ -26,7 +26,7 @@ def _measure(bench: Bench) -> Result:
     watches = {name: partial(_import, modules, environment) for name, modules in _IMPORTS.items()}
     # Once before it counts, so that every module is compiled.
     collect(watches, rounds=1)
-    return judge(collect(watches, bench.scale(15, 1)))
+    return judge(collect(watches, bench.scale(31, 1)))
 
 
 def _import(modules: str, environment: Mapping[str, str]) -> float:

@@ -43,17 +43,18 @@ _HASH = f"'sha(?:256|384|512)-{_BASE64}'"
 # A name without a dot would let misspelt keywords pass for hosts.
 _NAME = r"(?:(?:\*\.)?[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|localhost)"
 _HOST = rf"'self'|(?:https?://)?{_NAME}(?::[0-9]+)?(?:/[!-~]*)?"
+# Expressions, compiled when a shop first has a policy.
 _TAKEN_OVER = {
-    "script-src": re.compile(f"'nonce-{_BASE64}'|{_HASH}"),
+    "script-src": f"'nonce-{_BASE64}'|{_HASH}",
     # No nonce: it is another one in each answer, so a style would be refused when a poll brings the next page. And no
     # host that somebody else may share or stand between, since a style can hide an address and show another.
-    "style-src": re.compile(rf"'self'|(?:https://)?(?!\*){_NAME}(?::[0-9]+)?(?:/[!-~]*)?|{_HASH}"),
-    "img-src": re.compile(_HOST),
-    "font-src": re.compile(_HOST),
-    "media-src": re.compile(_HOST),
+    "style-src": rf"'self'|(?:https://)?(?!\*){_NAME}(?::[0-9]+)?(?:/[!-~]*)?|{_HASH}",
+    "img-src": _HOST,
+    "font-src": _HOST,
+    "media-src": _HOST,
 }
 _REPORTS = ("report-uri", "report-to")
-_REPORT_TARGET = re.compile("[!-~]+")
+_REPORT_TARGET = "[!-~]+"
 _UPGRADE = "upgrade-insecure-requests"
 
 
@@ -124,13 +125,13 @@ def _parse(policy: str) -> Policy:
     return directives
 
 
-def _allowed_by_all(policies: Sequence[Policy], name: str, pattern: re.Pattern[str]) -> list[str]:
+def _allowed_by_all(policies: Sequence[Policy], name: str, pattern: str) -> list[str]:
     """List the sources of a directive that fit, in every policy that has an opinion on them."""
     opinions = [policy.get(name, policy.get("default-src")) for policy in policies]
     first, *others = [opinion for opinion in opinions if opinion is not None] or [[]]
-    return [source for source in first if pattern.fullmatch(source) and all(source in other for other in others)]
+    return [source for source in first if re.fullmatch(pattern, source) and all(source in other for other in others)]
 
 
 def _first_targets(policies: Sequence[Policy], name: str) -> list[str]:
-    listed = ([value for value in policy.get(name, ()) if _REPORT_TARGET.fullmatch(value)] for policy in policies)
+    listed = ([value for value in policy.get(name, ()) if re.fullmatch(_REPORT_TARGET, value)] for policy in policies)
     return next(filter(None, listed), [])
