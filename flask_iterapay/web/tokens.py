@@ -7,6 +7,7 @@ time.
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from itsdangerous import BadData, URLSafeSerializer
 
@@ -16,6 +17,7 @@ __all__ = ["TokenSigner"]
 _SALT = "flask-iterapay.{purpose}.v1"
 # itsdangerous skips what is not base64, which would give each token many spellings, and fails on lone surrogates.
 _TOKEN = re.compile(r"[A-Za-z0-9_.-]+")
+_REMEMBERED = 1024
 
 
 class TokenSigner:
@@ -32,6 +34,8 @@ class TokenSigner:
             salt=_SALT.format(purpose=purpose),
             signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
         )
+        # Each page that is open asks every few seconds, under the same token.
+        self._verify_once = lru_cache(maxsize=_REMEMBERED)(self._verify)
 
     def sign(self, entry_id: str) -> str:
         """Make the token of an id; URL-safe."""
@@ -39,6 +43,9 @@ class TokenSigner:
 
     def verify(self, token: str) -> str | None:
         """Return the id that a token was made for, or ``None`` if it was not made by us for this purpose."""
+        return self._verify_once(token)
+
+    def _verify(self, token: str) -> str | None:
         if not _TOKEN.fullmatch(token):
             return None
         try:

@@ -1,7 +1,9 @@
 """Tokens: signed, salted, rotated, and never guessable."""
 
 import base64
+import gc
 import hmac
+import weakref
 
 import pytest
 from itsdangerous import URLSafeSerializer
@@ -78,3 +80,30 @@ def test_only_a_string_is_an_order_id():
     """A signed value of another shape is refused, should a later release ever sign one."""
     signer = TokenSigner(["key"])
     assert signer.verify(signer._serializer.dumps(["1042"])) is None
+
+
+def test_what_is_asked_again_is_answered_alike():
+    """Whether the answer is remembered or worked out anew, and for more tokens than are remembered."""
+    signer = TokenSigner(["key"])
+    tokens = {signer.sign(str(number)): str(number) for number in range(1100)}
+    for _ in range(2):
+        assert [signer.verify(token) for token in tokens] == list(tokens.values())
+        assert signer.verify("made.up") is None
+        assert signer.verify(next(iter(tokens))) == "0"
+    assert TokenSigner(["another key"]).verify(next(iter(tokens))) is None
+
+
+def test_no_more_is_remembered_than_a_thousand_tokens():
+    """Strangers may ask for as many pages as they like: the memory of the process does not grow by it."""
+
+    class Text(str):
+        """A text that tells when it is forgotten."""
+
+    signer, remembered = TokenSigner(["key"]), weakref.WeakSet()
+    for number in range(1100):
+        token = Text(f"made-up.{number}")
+        remembered.add(token)
+        signer.verify(token)
+    del token
+    gc.collect()
+    assert len(remembered) == 1024
